@@ -1,0 +1,2 @@
+//! haulier.
+fn main() {}
