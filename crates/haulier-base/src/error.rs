@@ -122,6 +122,11 @@ impl Error {
         self
     }
 
+    /// The detail added under a name, if there is one.
+    pub fn detail(&self, key: &str) -> Option<&str> {
+        self.0.context.iter().find(|(name, _)| *name == key).map(|(_, value)| value.as_str())
+    }
+
     /// Names the cause; it is logged, not shown to clients.
     #[must_use]
     pub fn caused_by(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {

@@ -1,0 +1,370 @@
+//! The verbs people ask for; one verb, one transaction.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use haulier_access::{Caller, idempotency};
+use haulier_base::{Error, Page, Result};
+use haulier_catalog::{Catalog, Tx, events, events::NewEvent, queue};
+use haulier_mover::ByteBudget;
+use haulier_storage::Storages;
+use serde_json::json;
+
+use crate::config::TransferConfig;
+use crate::model::{NewTransfer, Transfer, TransferEvent, TransferId, TransferState, no_such_transfer};
+use crate::store::{self, Selection};
+use crate::tasks::{COPY, CopyTask, DiscardTask, HELD};
+
+/// How long `async: false` waits for CANCELED (transfer contract §4.2).
+const CANCEL_WAIT: Duration = Duration::from_secs(30);
+/// How often a waiting cancel looks at the record.
+const CANCEL_LOOK: Duration = Duration::from_millis(50);
+/// How long a delete waits for temporary data to go before it answers 202.
+const DISCARD_WAIT: Duration = Duration::from_secs(5);
+/// How many rows one read of a list fetches.
+pub(crate) const LIST_CHUNK: usize = 500;
+/// Name of this room in the table of idempotency keys.
+const ROOM: &str = "transfer";
+
+/// The transfer room. Cheap to clone.
+#[derive(Clone)]
+pub struct Transfers {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) catalog: Catalog,
+    pub(crate) storages: Storages,
+    pub(crate) config: TransferConfig,
+    pub(crate) node_budget: Arc<ByteBudget>,
+}
+
+/// What a client asks of an existing transfer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Stop it.
+    Cancel {
+        /// Wait up to 30 s for the end.
+        wait: bool,
+    },
+    /// Leave ERROR and go on from the last safe byte.
+    Restart,
+    /// Start a transfer that waits on a node which starts nothing by itself.
+    Start,
+}
+
+/// Whether the effect of a request is complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is.
+    Done,
+    /// It is accepted and will complete by itself.
+    UnderWay,
+}
+
+/// A filter of the list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Only these states; empty means all.
+    pub states: Vec<TransferState>,
+}
+
+/// What to list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListTransfers {
+    /// How many at most; none is all.
+    pub limit: Option<usize>,
+    /// The page starts after this transfer.
+    pub next: Option<String>,
+    /// Which ones.
+    pub filter: Filter,
+}
+
+/// A list that has been begun: where it starts, and where the page after it does.
+#[derive(Clone, Debug)]
+pub(crate) struct Listing {
+    pub(crate) owner: String,
+    pub(crate) selection: Selection,
+    pub(crate) left: Option<usize>,
+    pub(crate) next: Option<TransferId>,
+}
+
+impl Transfers {
+    /// Builds the room.
+    pub fn new(catalog: Catalog, storages: Storages, config: TransferConfig) -> Self {
+        let node_budget = Arc::new(ByteBudget::new(config.rate_bytes_per_second));
+        Self { inner: Arc::new(Inner { catalog, storages, config, node_budget }) }
+    }
+
+    /// The settings in force.
+    pub fn config(&self) -> &TransferConfig {
+        &self.inner.config
+    }
+
+    /// Accepts a transfer. With a key that the owner used within 24 hours, returns the transfer of that time.
+    ///
+    /// # Errors
+    /// `Invalid` when the request can never work, or the key stands for another request.
+    pub async fn submit(&self, caller: &Caller, new: NewTransfer, key: Option<&str>) -> Result<Transfer> {
+        self.check(&new).await?;
+        let inner = &self.inner;
+        let transfer = Transfer::accepted(&caller.user, new, inner.catalog.now());
+        let request_hash = request_hash(&transfer.request);
+        let mut tx = inner.catalog.begin("transfer.submit").await?;
+        if let Some(key) = key {
+            if let Some(earlier) = self.find_recorded(&mut tx, caller, key, &request_hash).await? {
+                return Ok(earlier);
+            }
+            idempotency::record(&mut tx, &caller.user, ROOM, key, &request_hash, transfer.id.as_str()).await?;
+        }
+        store::insert(&mut tx, &transfer).await?;
+        let kind = if inner.config.autostart { COPY } else { HELD };
+        queue::enqueue(&mut tx, CopyTask::new_task(kind, &transfer.id, &transfer.owner, transfer.created_at)).await?;
+        publish(&mut tx, &transfer, "submitted").await?;
+        tx.commit().await?;
+        inner.catalog.wake_workers();
+        Ok(transfer)
+    }
+
+    /// The transfer an idempotency key stands for, unless it has been deleted since.
+    async fn find_recorded(&self, tx: &mut Tx, caller: &Caller, key: &str, hash: &str) -> Result<Option<Transfer>> {
+        let Some(recorded) = idempotency::find(tx, &caller.user, ROOM, key).await? else { return Ok(None) };
+        let Some(found) = store::find(tx, &TransferId::from_text(&recorded.subject)).await? else {
+            idempotency::forget(tx, &caller.user, ROOM, key).await?;
+            return Ok(None);
+        };
+        if recorded.request_hash != hash {
+            return Err(Error::invalid(
+                "this Idempotency-Key was used for another request within the last 24 hours; take a new key",
+            ));
+        }
+        Ok(Some(found.transfer))
+    }
+
+    /// Refuses what can never work, before anything is recorded.
+    async fn check(&self, new: &NewTransfer) -> Result<()> {
+        let (storages, new) = (self.inner.storages.clone(), new.clone());
+        // Looking at paths can block on a slow file system.
+        tokio::task::spawn_blocking(move || {
+            let named = |field: &str, e: Error| Error::new(e.kind(), format!("{field}: {}", e.message())).caused_by(e);
+            storages.check_source(&new.source_url, &new.source_options).map_err(|e| named("source_url", e))?;
+            storages
+                .check_target(&new.destination_url, &new.destination_options)
+                .map_err(|e| named("destination_url", e))?;
+            if storages.same_object(&new.source_url, &new.destination_url) {
+                return Err(Error::invalid("source_url and destination_url are the same file"));
+            }
+            Ok(())
+        })
+        .await
+        .map_err(|e| Error::internal("the check of a request failed").caused_by(e))?
+    }
+
+    /// One transfer of the caller's.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none, or it is another owner's.
+    pub async fn get(&self, caller: &Caller, id: &TransferId) -> Result<Transfer> {
+        let mut tx = self.inner.catalog.read().await?;
+        match store::find(&mut tx, id).await? {
+            Some(found) if found.transfer.owner == caller.user => Ok(found.transfer),
+            _ => Err(no_such_transfer(id.as_str())),
+        }
+    }
+
+    /// Begins a list of the caller's transfers, in the order of creation.
+    ///
+    /// # Errors
+    /// `Invalid` when the marker is unknown.
+    pub(crate) async fn list(&self, caller: &Caller, list: ListTransfers) -> Result<Listing> {
+        let mut tx = self.inner.catalog.read().await?;
+        let unknown = |marker: &str| {
+            let shown: String = marker.chars().take(64).collect();
+            Error::invalid(format!("next: {shown} is not the id of a transfer of yours"))
+        };
+        let after = match &list.next {
+            None => None,
+            Some(marker) => {
+                let id = TransferId::parse(marker).map_err(|_| unknown(marker))?;
+                Some(store::find_place(&mut tx, &caller.user, &id).await?.ok_or_else(|| unknown(marker))?)
+            }
+        };
+        let selection = Selection { states: list.filter.states, after };
+        let next = match list.limit {
+            Some(limit) if limit > 0 => store::find_page_end(&mut tx, &caller.user, &selection, limit).await?,
+            _ => None,
+        };
+        Ok(Listing { owner: caller.user.clone(), selection, left: list.limit, next })
+    }
+
+    /// The next transfers of a list that has been begun; moves the list on.
+    pub(crate) async fn list_chunk(&self, listing: &mut Listing) -> Result<Page<Transfer>> {
+        let take = listing.left.unwrap_or(LIST_CHUNK).min(LIST_CHUNK);
+        if take == 0 {
+            return Ok(Page { items: Vec::new(), more: false });
+        }
+        let mut tx = self.inner.catalog.read().await?;
+        let page = store::list(&mut tx, &listing.owner, &listing.selection, take).await?;
+        if let Some(last) = page.items.last() {
+            listing.selection.after = Some(last.seq);
+        }
+        listing.left = listing.left.map(|left| left - page.items.len());
+        let more = page.more && listing.left != Some(0);
+        Ok(Page { items: page.items.into_iter().map(|placed| placed.transfer).collect(), more })
+    }
+
+    /// Does what a client asks of an existing transfer.
+    ///
+    /// # Errors
+    /// `NotFound` when it is not the caller's; `Conflict` when its state does not allow it.
+    pub async fn act(&self, caller: &Caller, id: &TransferId, action: Action) -> Result<Outcome> {
+        match action {
+            Action::Cancel { wait } => self.cancel(caller, id, wait).await,
+            Action::Restart => self.restart(caller, id).await,
+            Action::Start => self.start(caller, id).await,
+        }
+    }
+
+    async fn cancel(&self, caller: &Caller, id: &TransferId, wait: bool) -> Result<Outcome> {
+        let inner = &self.inner;
+        let mut tx = inner.catalog.begin("transfer.cancel").await?;
+        let mut transfer = get_own(&mut tx, caller, id).await?;
+        step(&mut tx, &mut transfer, TransferEvent::Cancel).await?;
+        let stopped = queue::stop(&mut tx, "transfer.", id.as_str()).await?;
+        // Between two attempts nobody holds the work, so nobody needs to be waited for.
+        if transfer.state == TransferState::Canceling && stopped.asked == 0 {
+            step(&mut tx, &mut transfer, TransferEvent::Stop).await?;
+        }
+        let state = transfer.state;
+        publish(&mut tx, &transfer, if state.is_final() { "canceled" } else { "cancel_asked" }).await?;
+        tx.commit().await?;
+        inner.catalog.wake_workers();
+        if state.is_final() {
+            return Ok(Outcome::Done);
+        }
+        if wait && self.wait_for_end(caller, id).await? { Ok(Outcome::Done) } else { Ok(Outcome::UnderWay) }
+    }
+
+    /// Waits until a transfer that is stopping has stopped; false when it takes too long.
+    async fn wait_for_end(&self, caller: &Caller, id: &TransferId) -> Result<bool> {
+        let end = tokio::time::Instant::now() + CANCEL_WAIT;
+        while tokio::time::Instant::now() < end {
+            match self.get(caller, id).await {
+                Ok(transfer) if transfer.state != TransferState::Canceling => return Ok(true),
+                Ok(_) => tokio::time::sleep(CANCEL_LOOK).await,
+                // Deleted meanwhile: it has certainly stopped.
+                Err(_) => return Ok(true),
+            }
+        }
+        Ok(false)
+    }
+
+    async fn restart(&self, caller: &Caller, id: &TransferId) -> Result<Outcome> {
+        let inner = &self.inner;
+        let mut tx = inner.catalog.begin("transfer.restart").await?;
+        let mut transfer = get_own(&mut tx, caller, id).await?;
+        transfer.error = None;
+        transfer.failures = 0;
+        step(&mut tx, &mut transfer, TransferEvent::Restart).await?;
+        queue::enqueue(&mut tx, CopyTask::new_task(COPY, id, &transfer.owner, inner.catalog.now())).await?;
+        publish(&mut tx, &transfer, "restarted").await?;
+        tx.commit().await?;
+        inner.catalog.wake_workers();
+        Ok(Outcome::UnderWay)
+    }
+
+    async fn start(&self, caller: &Caller, id: &TransferId) -> Result<Outcome> {
+        let inner = &self.inner;
+        let mut tx = inner.catalog.begin("transfer.start").await?;
+        let transfer = get_own(&mut tx, caller, id).await?;
+        transfer.state.on(TransferEvent::Start)?;
+        // Only a held task is replaced: one that starts by itself is left where it stands in the line.
+        if queue::stop(&mut tx, HELD, id.as_str()).await?.withdrawn > 0 {
+            queue::enqueue(&mut tx, CopyTask::new_task(COPY, id, &transfer.owner, transfer.created_at)).await?;
+        }
+        tx.commit().await?;
+        inner.catalog.wake_workers();
+        Ok(Outcome::UnderWay)
+    }
+
+    /// Forgets a transfer and removes what an unfinished copy left; never the destination, never the source.
+    ///
+    /// # Errors
+    /// `NotFound` when it is not the caller's; `Conflict` while it is worked on.
+    pub async fn delete(&self, caller: &Caller, id: &TransferId) -> Result<Outcome> {
+        let inner = &self.inner;
+        let mut tx = inner.catalog.begin("transfer.delete").await?;
+        let transfer = get_own(&mut tx, caller, id).await?;
+        transfer.state.on(TransferEvent::Delete)?;
+        queue::stop(&mut tx, "transfer.", id.as_str()).await?;
+        let discard = resume_token(&transfer).map(|token| DiscardTask::for_transfer(&transfer, token));
+        if let Some(discard) = &discard {
+            // The task makes sure of it; the caller below only waits for the usual, quick case.
+            queue::enqueue(&mut tx, discard.new_task(&transfer, tx.now())).await?;
+        }
+        store::delete(&mut tx, &transfer, inner.catalog.now()).await?;
+        publish(&mut tx, &transfer, "deleted").await?;
+        tx.commit().await?;
+        inner.catalog.wake_workers();
+        let Some(discard) = discard else { return Ok(Outcome::Done) };
+        match tokio::time::timeout(DISCARD_WAIT, discard_leftovers(&inner.storages, &discard)).await {
+            Ok(Ok(())) => Ok(Outcome::Done),
+            _ => Ok(Outcome::UnderWay),
+        }
+    }
+}
+
+/// Removes what an unfinished copy left at its destination. Safe to repeat.
+pub(crate) async fn discard_leftovers(storages: &Storages, discard: &DiscardTask) -> Result<()> {
+    let target = storages.open_target(&discard.destination_url, &discard.destination_options)?;
+    target.storage.discard(&target.path, &discard.token).await
+}
+
+/// Moves a transfer on in memory and in the catalogue.
+pub(crate) async fn step(tx: &mut Tx, transfer: &mut Transfer, event: TransferEvent) -> Result<()> {
+    let from = transfer.state;
+    let next = from.on(event)?;
+    transfer.state = next.ok_or_else(|| Error::internal("a delete is not an update"))?;
+    transfer.updated_at = tx.now();
+    if transfer.state != TransferState::Running {
+        transfer.waiting = None;
+    }
+    store::update(tx, from, transfer).await
+}
+
+/// Records that something became true of a transfer.
+pub(crate) async fn publish(tx: &mut Tx, transfer: &Transfer, what: &str) -> Result<()> {
+    let event = NewEvent {
+        kind: format!("transfer.{what}"),
+        subject: transfer.id.to_string(),
+        owner: transfer.owner.clone(),
+        body: json!({ "state": transfer.state.as_str(), "progress": transfer.progress }),
+    };
+    events::publish(tx, event).await.map(drop)
+}
+
+/// The token of what an unfinished copy left at the destination.
+pub(crate) fn resume_token(transfer: &Transfer) -> Option<String> {
+    let point: haulier_mover::ResumePoint = serde_json::from_str(transfer.resume.as_deref()?).ok()?;
+    point.token
+}
+
+async fn get_own(tx: &mut Tx, caller: &Caller, id: &TransferId) -> Result<Transfer> {
+    match store::find_for_update(tx, id).await? {
+        Some(transfer) if transfer.owner == caller.user => Ok(transfer),
+        _ => Err(no_such_transfer(id.as_str())),
+    }
+}
+
+/// Tells two requests apart that carry the same idempotency key.
+fn request_hash(request: &NewTransfer) -> String {
+    let text = json!([
+        request.source_url,
+        request.destination_url,
+        request.source_options,
+        request.destination_options,
+        request.start_offset,
+        request.end_offset
+    ]);
+    idempotency::request_hash(text.to_string().as_bytes())
+}
