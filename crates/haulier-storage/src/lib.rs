@@ -1,1 +1,19 @@
-//! haulier-storage.
+//! One trait in front of every place bytes can live: connectors, layers around them, and the list of both.
+//!
+//! Knows no tasks, no SQL and no service.
+
+pub mod capability;
+pub mod connector;
+pub mod connectors;
+pub mod object;
+pub mod storage;
+
+pub use capability::Capabilities;
+pub use connector::{CONNECTORS, Connector, StorageConfig, Storages, connector, scheme_of};
+pub use connectors::memory::MemoryStore;
+pub use connectors::network::Network;
+pub use object::{
+    ByteStream, FileHandle, ListedObject, ObjectKind, ObjectMeta, ObjectPath, ObjectRead, Placement, ReadRequest,
+    Version, WriteRequest,
+};
+pub use storage::{Location, ObjectWriter, Storage};

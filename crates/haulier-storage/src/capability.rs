@@ -1,0 +1,28 @@
+//! What a storage can do, as plain facts that planners and tests read.
+
+/// What one storage can do. The default can do nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Capabilities {
+    /// `stat` and `read` work.
+    pub read: bool,
+    /// `write` works.
+    pub write: bool,
+    /// `list` works.
+    pub list: bool,
+    /// `delete` works.
+    pub delete: bool,
+    /// A read can start in the middle without moving the bytes before it.
+    pub ranged_read: bool,
+    /// Several reads of one object at once make sense.
+    pub parallel_reads: bool,
+    /// `put_at` may be called at any offsets, several at once.
+    pub parallel_writes: bool,
+    /// Writers give a token, and a later writer can go on from it.
+    pub resumable_write: bool,
+    /// `read_back` works.
+    pub read_back: bool,
+    /// `copy_range` and `clone_from` may work.
+    pub kernel_copy: bool,
+    /// `Placement::InPlace` works.
+    pub in_place: bool,
+}

@@ -1,0 +1,4 @@
+//! One file or folder per kind of place.
+
+pub mod memory;
+pub mod network;

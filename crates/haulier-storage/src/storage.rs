@@ -1,0 +1,94 @@
+//! The two traits in front of every place bytes can live, and what they promise.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use haulier_base::Result;
+
+use crate::{
+    Capabilities, FileHandle, ListedObject, ObjectMeta, ObjectPath, ObjectRead, ReadRequest, WriteRequest,
+};
+
+/// A place where objects live.
+///
+/// Every method may be dropped at any time: what was not yet promised may or may not have happened.
+/// A method that `capabilities` denies fails with `Invalid`.
+#[async_trait]
+pub trait Storage: Send + Sync + fmt::Debug {
+    /// What this storage can do.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Looks at an object; `NotFound` when there is none.
+    async fn stat(&self, path: &ObjectPath) -> Result<ObjectMeta>;
+
+    /// Starts reading. A start beyond the end is `Invalid`; a start at the end gives an empty stream.
+    async fn read(&self, path: &ObjectPath, request: ReadRequest) -> Result<ObjectRead>;
+
+    /// Starts writing. Nothing is visible at the path until `finish` (with `Placement::Replace`).
+    async fn write(&self, path: &ObjectPath, request: WriteRequest) -> Result<Box<dyn ObjectWriter>>;
+
+    /// Lists all objects at and below a folder, in no special order and in bounded memory.
+    ///
+    /// Folders themselves are not listed; a missing folder lists nothing.
+    async fn list(&self, prefix: &ObjectPath) -> Result<BoxStream<'static, Result<ListedObject>>>;
+
+    /// Removes an object; a missing one is fine.
+    async fn delete(&self, path: &ObjectPath) -> Result<()>;
+
+    /// Removes what an unfinished writer with that token left; nothing there is fine.
+    async fn discard(&self, path: &ObjectPath, token: &str) -> Result<()>;
+}
+
+/// An object being written. Dropping it keeps what is there for a later resume, as a crash would.
+#[async_trait]
+pub trait ObjectWriter: Send + Sync {
+    /// What a later writer needs to go on from here; none when that is impossible.
+    fn token(&self) -> Option<String>;
+
+    /// How many bytes an earlier writer left, 0 for a fresh one. They may be damaged after a crash:
+    /// trust only what was flushed.
+    fn resumed_size(&self) -> u64;
+
+    /// Writes bytes at an offset. In order and one at a time, unless `parallel_writes`.
+    async fn put_at(&self, offset: u64, bytes: Bytes) -> Result<()>;
+
+    /// Copies inside the kernel. `None`: impossible here, use `put_at`. May copy less than asked;
+    /// 0 is the end of the source.
+    async fn copy_range(
+        &self,
+        source: &FileHandle,
+        source_offset: u64,
+        offset: u64,
+        len: u64,
+    ) -> Result<Option<u64>>;
+
+    /// Makes the whole target share the blocks of the whole source file. False: impossible here.
+    async fn clone_from(&self, source: &FileHandle, source_offset: u64, len: u64) -> Result<bool>;
+
+    /// Reads what is in the target now, fewer bytes at its end. `None`: impossible here.
+    async fn read_back(&self, offset: u64, len: u64) -> Result<Option<Bytes>>;
+
+    /// Makes all completed puts survive a crash of the machine.
+    async fn flush(&self) -> Result<()>;
+
+    /// Flushes, sets the length, publishes at once, and makes that survive a crash too.
+    async fn finish(self: Box<Self>, size: u64) -> Result<ObjectMeta>;
+
+    /// Keeps what is there for a later resume.
+    async fn suspend(self: Box<Self>) -> Result<()>;
+
+    /// Removes what is there. The object at the path, if any, stays as it was.
+    async fn abort(self: Box<Self>) -> Result<()>;
+}
+
+/// One object in one storage.
+#[derive(Clone, Debug)]
+pub struct Location {
+    /// The storage.
+    pub storage: Arc<dyn Storage>,
+    /// The key in it.
+    pub path: ObjectPath,
+}
