@@ -1,1 +1,4 @@
-//! haulier-testkit.
+//! What tests share: both databases and a clock that is moved by hand. Knows no room.
+
+pub mod catalog;
+pub mod clock;
