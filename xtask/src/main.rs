@@ -7,6 +7,7 @@
     reason = "a command line tool talks to its user"
 )]
 
+mod bench;
 mod debian;
 mod docs;
 mod gate;
@@ -62,6 +63,12 @@ const COMMANDS: &[Command] = &[
         arguments: "[ARGUMENT...]",
         about: "a server on one's own machine: haulier serve --dev",
         run: gate::dev,
+    },
+    Command {
+        name: "bench",
+        arguments: "[ROW...] [--scale N]",
+        about: "the bars, each a ratio in one run, against the tools it is compared with",
+        run: bench::run,
     },
     Command {
         name: "soak",

@@ -95,7 +95,8 @@ fn has_word(line: &str, word: &str) -> bool {
     line.match_indices(word).any(|(at, _)| {
         let before = line[..at].chars().next_back();
         let after = line[at + word.len()..].chars().next();
-        !joins(before) && !(ends_open && joins(after))
+        let longer = joins(before) || (ends_open && joins(after));
+        !longer
     })
 }
 

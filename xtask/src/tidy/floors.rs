@@ -163,7 +163,7 @@ fn check_import(place: &Place, dependency: &Dependency, findings: &mut Findings)
         return;
     };
     // A crate that enables a feature of its own for its tests names itself.
-    let itself = place.name == imported.name;
+    let for_itself = place.name == imported.name && dependency.is_development();
     if DEVELOPMENT_ONLY.contains(&imported.name) {
         if !dependency.is_development() {
             findings.fault(format!(
@@ -171,7 +171,7 @@ fn check_import(place: &Place, dependency: &Dependency, findings: &mut Findings)
                 place.name, imported.name
             ));
         }
-    } else if !(itself && dependency.is_development()) && !place.imports.contains(&imported.name) {
+    } else if !for_itself && !place.imports.contains(&imported.name) {
         findings.fault(format!(
             "{} (floor {}) may not import {} (floor {})",
             place.name, place.floor, imported.name, imported.floor
