@@ -27,11 +27,6 @@ impl Scratch {
         Ok(Self(folder))
     }
 
-    /// Where it is.
-    pub(crate) fn path(&self) -> &Path {
-        &self.0
-    }
-
     /// A name inside it.
     pub(crate) fn join(&self, name: &str) -> PathBuf {
         self.0.join(name)

@@ -9,7 +9,6 @@ use crate::process::Result;
 
 /// What a load gave.
 pub(super) struct Load {
-    pub(super) seconds: f64,
     pub(super) per_second: f64,
     pub(super) p50: Duration,
     pub(super) p99: Duration,
@@ -52,7 +51,6 @@ pub(super) fn run(
     )]
     let per_second = count as f64 / seconds;
     Ok(Load {
-        seconds,
         per_second,
         p50: percentile(&times, 0.5),
         p99: percentile(&times, 0.99),

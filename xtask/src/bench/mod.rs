@@ -4,10 +4,12 @@
 
 mod copies;
 mod files;
+mod jobs;
 mod load;
 mod nginx;
 mod queue;
 mod report;
+mod running;
 mod timing;
 
 use std::path::{Path, PathBuf};
@@ -87,6 +89,18 @@ const ROWS: &[Row] = &[
     Row {
         name: "recovery",
         run: queue::recovery,
+    },
+    Row {
+        name: "tiny",
+        run: jobs::tiny,
+    },
+    Row {
+        name: "memory",
+        run: running::memory,
+    },
+    Row {
+        name: "resume",
+        run: running::resume,
     },
 ];
 

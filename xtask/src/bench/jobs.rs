@@ -1,0 +1,125 @@
+//! Many tiny transfers, posted one by one and carried out, beside the jobs of `rclone rcd`.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use super::report::{Bar, Report};
+use super::{Bench, files, load, tool};
+use crate::http::Client;
+use crate::process::{Result, free_port};
+use crate::server::{Background, Scratch, Server};
+
+const CONNECTIONS: usize = 64;
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Posted and completed per second, as a ratio.
+pub(super) fn tiny(bench: &Bench, report: &mut Report) -> Result<()> {
+    let scratch = Scratch::new("tiny")?;
+    let count = bench.scaled(2_000);
+    let source = scratch.join("source");
+    files::write_tree(&source, count, 1 << 10)?;
+    for side in ["ours", "theirs"] {
+        for folder in 0..count.div_ceil(100) {
+            std::fs::create_dir_all(scratch.join(side).join(format!("{folder:03}")))?;
+        }
+    }
+    let ours = haulier(bench, count, &source, &scratch.join("ours"))?;
+    let theirs = rclone(&scratch, count, &source, &scratch.join("theirs"))?;
+    let measured = format!("{ours:.0}/s, each durable; rclone rcd {theirs:.0}/s");
+    report.add(
+        "2,000 tiny transfers",
+        measured,
+        ours / theirs,
+        " x",
+        Bar::AtLeast(1.0),
+    );
+    Ok(())
+}
+
+/// One transfer for each file of the tree, in transfers per second.
+fn haulier(bench: &Bench, count: u64, source: &Path, target: &Path) -> Result<f64> {
+    let server = Server::start(&bench.binary, &[])?;
+    let started = Instant::now();
+    load::run(server.port(), CONNECTIONS, count, |client, number| {
+        let name = files::tree_name(number);
+        let body = serde_json::json!({
+            "source_url": format!("file://{}/{name}", source.display()),
+            "destination_url": format!("file://{}/{name}", target.display()),
+        });
+        client
+            .post("/v1/transfers", &body.to_string())?
+            .expect_status(201)?;
+        Ok(())
+    })?;
+    let left =
+        r#"/v1/transfers?limit=1&filter={%22state%22:[%22STATE_NEW%22,%22STATE_RUNNING%22]}"#;
+    let mut client = server.client()?;
+    wait_until(started, || {
+        let waiting = client.get(left)?.json(200)?;
+        Ok(waiting.as_array().is_some_and(Vec::is_empty))
+    })?;
+    let rate = per_second(count, started);
+    let failed = r#"/v1/transfers?limit=1&filter={%22state%22:%22STATE_ERROR%22}"#;
+    match client
+        .get(failed)?
+        .json(200)?
+        .as_array()
+        .and_then(|failed| failed.first())
+    {
+        Some(transfer) => Err(format!("a transfer failed: {transfer}").into()),
+        None => Ok(rate),
+    }
+}
+
+fn rclone(scratch: &Scratch, count: u64, source: &Path, target: &Path) -> Result<f64> {
+    tool("rclone", "rclone")?;
+    let port = free_port()?;
+    let mut command = Command::new("rclone");
+    command.args([
+        "rcd",
+        "--rc-no-auth",
+        "--rc-addr",
+        &format!("127.0.0.1:{port}"),
+    ]);
+    let _rcd = Background::start(&mut command, &scratch.join("rclone.log"))?;
+    wait_until(Instant::now(), || Ok(Client::connect(port).is_ok()))?;
+    let started = Instant::now();
+    load::run(port, CONNECTIONS, count, |client, number| {
+        let name = files::tree_name(number);
+        let body = serde_json::json!({
+            "srcFs": source, "srcRemote": name, "dstFs": target, "dstRemote": name, "_async": true,
+        });
+        client
+            .post("/operations/copyfile", &body.to_string())?
+            .expect_status(200)?;
+        Ok(())
+    })?;
+    let mut client = Client::connect(port)?;
+    wait_until(started, || {
+        let stats = client.post("/core/stats", "{}")?.json(200)?;
+        if stats["errors"].as_u64() > Some(0) {
+            return Err(format!("rclone failed: {}", stats["lastError"]).into());
+        }
+        Ok(stats["transfers"].as_u64() >= Some(count))
+    })?;
+    Ok(per_second(count, started))
+}
+
+fn wait_until(started: Instant, mut done: impl FnMut() -> Result<bool>) -> Result<()> {
+    while !done()? {
+        if started.elapsed() > PATIENCE {
+            return Err(format!("not done within {PATIENCE:?}").into());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a count of transfers is far below 2^52"
+)]
+fn per_second(count: u64, started: Instant) -> f64 {
+    count as f64 / started.elapsed().as_secs_f64()
+}
