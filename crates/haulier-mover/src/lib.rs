@@ -1,1 +1,292 @@
-//! haulier-mover.
+//! Moves one object, surely and fast.
+//!
+//! Knows no tasks, no SQL and no service. One call is one attempt: whoever calls decides about the next.
+
+mod frontier;
+mod gather;
+mod open;
+pub mod plan;
+pub mod progress;
+pub mod resume;
+mod run;
+pub mod throttle;
+pub mod verify;
+
+use std::future::Future;
+use std::pin::pin;
+use std::time::Duration;
+
+use haulier_base::{Checksum, Error, ErrorKind, Result};
+use haulier_storage::{Location, ObjectWriter, Placement};
+use tokio::time::{Instant, timeout};
+
+pub use plan::Method;
+pub use progress::{Progress, ProgressView};
+pub use resume::{Checkpoint, NoCheckpoint, ResumePoint};
+pub use throttle::{ByteBudget, Limits};
+pub use verify::Verify;
+
+use open::{Footing, Opened, open};
+use run::{Copied, Run, SOURCE_CHANGED, source_changed};
+
+/// How long a stopped move may take to keep what it has.
+const SUSPEND_WITHIN: Duration = Duration::from_millis(700);
+/// More unflushed bytes than this are flushed before publishing, where a stop still counts.
+const FLUSH_FIRST: u64 = 8 << 20;
+
+/// The bytes of the source to move; absolute offsets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ByteRange {
+    /// First byte.
+    pub start: u64,
+    /// One past the last byte; none, or beyond the end of the source, means to its end.
+    pub end: Option<u64>,
+}
+
+/// How to move.
+#[derive(Clone, Debug)]
+pub struct MoveOptions {
+    /// Goes into temporary names.
+    pub label: String,
+    /// How the bytes at the target are proven.
+    pub verify: Verify,
+    /// Replace the target, or write into it.
+    pub placement: Placement,
+    /// Whether missing parent folders are made.
+    pub create_parents: bool,
+    /// Bytes in one part of a parallel move.
+    pub part_size: u64,
+    /// Parts at once.
+    pub parts_in_flight: usize,
+    /// How often a resume point is saved. A shorter move saves none.
+    pub checkpoint_every: Duration,
+    /// How long the source may give no byte.
+    pub stall: Duration,
+    /// The checksum that the bytes must have to be published.
+    pub expected: Option<Checksum>,
+}
+
+impl Default for MoveOptions {
+    fn default() -> Self {
+        Self {
+            label: String::new(),
+            verify: Verify::Sha256,
+            placement: Placement::Replace,
+            create_parents: false,
+            part_size: 16 << 20,
+            parts_in_flight: 4,
+            checkpoint_every: Duration::from_secs(1),
+            stall: Duration::from_secs(30),
+            expected: None,
+        }
+    }
+}
+
+impl MoveOptions {
+    pub(crate) fn hashes(&self) -> bool {
+        self.verify == Verify::Sha256 || self.expected.is_some()
+    }
+}
+
+/// One object to move.
+#[derive(Clone, Debug)]
+pub struct Move {
+    /// Where the bytes are.
+    pub source: Location,
+    /// Where they go.
+    pub target: Location,
+    /// Which of them.
+    pub range: ByteRange,
+    /// How.
+    pub options: MoveOptions,
+    /// Where an earlier attempt stopped.
+    pub resume: Option<ResumePoint>,
+}
+
+/// What a finished move did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MoveOutcome {
+    /// Length of what is at the target now.
+    pub bytes: u64,
+    /// Its checksum, unless nothing was hashed.
+    pub checksum: Option<Checksum>,
+    /// Reads or kernel calls that this attempt needed.
+    pub parts: u64,
+    /// Bytes that an earlier attempt had moved and this one moved again.
+    pub reread_bytes: u64,
+    /// How long this attempt took.
+    pub duration: Duration,
+    /// Whether an earlier attempt's bytes were thrown away.
+    pub started_over: bool,
+    /// "reflink", "kernel", "parallel" or "stream".
+    pub method: &'static str,
+}
+
+/// Makes one attempt to move one object.
+///
+/// Promises:
+/// - `Ok` means that the whole range is flushed and visible at the target, of one version of the source.
+/// - Before that nothing is visible at the target (with `Placement::Replace`).
+/// - After `Unavailable` and `Canceled` the last saved point is where a later attempt goes on; after any
+///   other error the unfinished target is removed, except after `LostLease`, when nothing is touched at all.
+/// - `Progress` never calls bytes safe that a crash could take away.
+/// - Dropping the future is like a crash: the last saved point holds.
+///
+/// A source that cannot start in the middle, or gives no version, is moved from its first byte again.
+/// `stop` takes effect within a second, even while the source is silent; once the bytes are flushed and
+/// the target is being published, the move ends as done.
+pub async fn move_object(
+    mv: Move,
+    checkpoint: &dyn Checkpoint,
+    progress: &Progress,
+    limits: &Limits,
+    stop: impl Future<Output = ()> + Send,
+) -> Result<MoveOutcome> {
+    let began = Instant::now();
+    let mut stop = pin!(stop);
+    let opened = tokio::select! {
+        biased;
+        () = &mut stop => return Err(stopped()),
+        opened = open(&mv) => opened?,
+    };
+    let Opened { read, writer, footing } = opened;
+    progress.begin(footing.length, footing.safe);
+    let attempted = {
+        let run = Run::new(&mv, &footing, writer.as_ref(), checkpoint, progress, limits);
+        let attempt = async {
+            let copied = match read {
+                Some(read) => run.carry_out(read).await?,
+                None => Copied { method: Method::Stream, parts: 0 },
+            };
+            let checksum = run.hasher().map(|hasher| hasher.checksum());
+            refuse_unexpected(checksum.as_ref(), mv.options.expected.as_ref())?;
+            if run.reached() - run.saved() > FLUSH_FIRST {
+                writer.flush().await?;
+            }
+            refuse_changed_source(&mv, &footing).await?;
+            Ok((copied, checksum, run.reached()))
+        };
+        let result = tokio::select! {
+            biased;
+            () = &mut stop => Err(stopped()),
+            result = attempt => result,
+        };
+        match result {
+            Ok(done) => Ok(done),
+            Err(error) => Err(keep_or_remove(error, &run, stop).await),
+        }
+    };
+    let (copied, checksum, bytes) = match attempted {
+        Ok(done) => done,
+        Err((error, leftover)) => return Err(leave(writer, leftover, error).await),
+    };
+    publish(&mv, writer, checkpoint, bytes).await?;
+    progress.set_safe(bytes);
+    Ok(MoveOutcome {
+        bytes,
+        checksum,
+        parts: copied.parts,
+        reread_bytes: footing.reread_bytes,
+        duration: began.elapsed(),
+        started_over: footing.started_over,
+        method: copied.method.as_str(),
+    })
+}
+
+/// What becomes of an unfinished target.
+enum Leftover {
+    /// Another process may own it now.
+    Untouched,
+    /// A later attempt goes on with it.
+    Kept,
+    /// It is of no use.
+    Removed,
+}
+
+/// Saves what can be saved, and says what becomes of the target.
+async fn keep_or_remove(error: Error, run: &Run<'_>, stop: impl Future<Output = ()>) -> (Error, Leftover) {
+    let stopped = error.kind() == ErrorKind::Canceled;
+    match error.kind() {
+        ErrorKind::LostLease => return (error, Leftover::Untouched),
+        ErrorKind::Unavailable if error.detail(SOURCE_CHANGED).is_none() => {}
+        ErrorKind::Canceled => {}
+        _ => return (error, Leftover::Removed),
+    }
+    let saved = if stopped {
+        timeout(SUSPEND_WITHIN, run.save()).await.unwrap_or(Ok(()))
+    } else {
+        tokio::select! {
+            biased;
+            saved = run.save() => saved,
+            // Stopped while saving after trouble: the point saved before that holds.
+            () = async { stop.await; tokio::time::sleep(SUSPEND_WITHIN).await } => Ok(()),
+        }
+    };
+    match saved {
+        Err(lost) if lost.kind() == ErrorKind::LostLease => (lost, Leftover::Untouched),
+        // A target that cannot even be flushed is left as it is: the earlier point may still hold.
+        _ if run.saved() > 0 => (error, Leftover::Kept),
+        _ => (error, Leftover::Removed),
+    }
+}
+
+async fn leave(writer: Box<dyn ObjectWriter>, leftover: Leftover, error: Error) -> Error {
+    let left = match leftover {
+        Leftover::Untouched => Ok(()),
+        Leftover::Kept => timeout(SUSPEND_WITHIN, writer.suspend()).await.unwrap_or(Ok(())),
+        Leftover::Removed => writer.abort().await,
+    };
+    if let Err(trouble) = left {
+        tracing::warn!(error = ?trouble, "cannot tidy up the unfinished target");
+    }
+    error
+}
+
+/// Makes the target visible, if the work is still ours.
+async fn publish(mv: &Move, writer: Box<dyn ObjectWriter>, checkpoint: &dyn Checkpoint, bytes: u64) -> Result<()> {
+    if let Err(error) = checkpoint.publish().await {
+        let leftover = match error.kind() {
+            ErrorKind::LostLease => Leftover::Untouched,
+            ErrorKind::Unavailable | ErrorKind::Canceled => Leftover::Kept,
+            _ => Leftover::Removed,
+        };
+        return Err(leave(writer, leftover, error).await);
+    }
+    let token = writer.token();
+    match writer.finish(bytes).await {
+        Ok(_meta) => Ok(()),
+        Err(error) => {
+            if let (false, Some(token)) = (error.is_temporary(), token)
+                && let Err(trouble) = mv.target.storage.discard(&mv.target.path, &token).await
+            {
+                tracing::warn!(error = ?trouble, "cannot remove the unfinished target");
+            }
+            Err(error)
+        }
+    }
+}
+
+fn refuse_unexpected(found: Option<&Checksum>, expected: Option<&Checksum>) -> Result<()> {
+    match (found, expected) {
+        (Some(found), Some(expected)) if found != expected => {
+            Err(Error::corrupt(format!("the bytes have checksum {found}, not {expected}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A file may change behind an open handle, so its identity is compared once more.
+///
+/// A source that cannot be looked at again keeps its promise through the version in every read.
+async fn refuse_changed_source(mv: &Move, footing: &Footing) -> Result<()> {
+    let Some(version) = &footing.version else { return Ok(()) };
+    match timeout(mv.options.stall, mv.source.storage.stat(&mv.source.path)).await {
+        Ok(Ok(meta)) if meta.version.as_ref().is_some_and(|now| now != version) => Err(source_changed()),
+        Ok(Err(error)) if error.kind() == ErrorKind::NotFound => Err(source_changed()),
+        _ => Ok(()),
+    }
+}
+
+fn stopped() -> Error {
+    Error::canceled("stopped")
+}
