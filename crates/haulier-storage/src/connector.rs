@@ -10,7 +10,7 @@ use std::time::Duration;
 use haulier_base::{Error, Result};
 use serde_json::Value;
 
-use crate::connectors::memory;
+use crate::connectors::{http, local, memory};
 use crate::{Location, MemoryStore, Network};
 
 /// What a node allows its connectors.
@@ -60,6 +60,10 @@ pub enum Side {
 pub struct Environment {
     /// The configuration.
     pub config: StorageConfig,
+    /// The allowed folders, open.
+    pub roots: Arc<local::Roots>,
+    /// The one client for web requests.
+    pub web: http::Client,
 }
 
 /// One kind of place: how its URLs are checked and opened.
@@ -91,7 +95,7 @@ impl fmt::Debug for Connector {
 }
 
 /// The one list of connectors.
-pub static CONNECTORS: &[Connector] = &[memory::CONNECTOR];
+pub static CONNECTORS: &[Connector] = &[local::CONNECTOR, http::HTTP, http::HTTPS, memory::CONNECTOR];
 
 /// Finds a connector by its scheme, in any case of letters.
 pub fn connector(scheme: &str) -> Option<&'static Connector> {
@@ -113,7 +117,9 @@ pub struct Storages(Arc<Environment>);
 impl Storages {
     /// Opens the roots and makes the web client. A root that is no folder is an error.
     pub fn new(config: StorageConfig) -> Result<Self> {
-        Ok(Self(Arc::new(Environment { config })))
+        let roots = Arc::new(local::Roots::open(&config.roots, config.allow_any_path)?);
+        let web = http::Client::new(&config)?;
+        Ok(Self(Arc::new(Environment { config, roots, web })))
     }
 
     /// Checks a source cheaply; the message names the problem but not the field.

@@ -5,6 +5,8 @@
 pub mod capability;
 pub mod connector;
 pub mod connectors;
+pub mod layers;
+
 pub mod object;
 pub mod storage;
 

@@ -1,0 +1,274 @@
+//! Writing files: into a temporary name beside the target, published by a rename; or in place.
+
+use std::ffi::OsStr;
+use std::fs::{File, Permissions};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use haulier_base::{Error, Result};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+
+use super::roots::Place;
+use super::{NULL_DEVICE, Roots, blocking, meta_of, read, special::SpecialWriter};
+use crate::{FileHandle, ObjectKind, ObjectMeta, ObjectWriter, Placement, WriteRequest};
+
+const NAME_BYTES_MAX: usize = 255;
+const LABEL_BYTES_MAX: usize = 100;
+/// One call to the kernel; longer ones could not be stopped for a while.
+const KERNEL_COPY_BYTES_MAX: u64 = 16 * 1024 * 1024;
+const READ_BACK_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Files are addressed with signed numbers.
+const FILE_BYTES_MAX: u64 = i64::MAX as u64;
+const TEMP_START: &str = ".haulier-";
+const TEMP_END: &str = ".part";
+const IN_PLACE_TOKEN: &str = "in-place";
+
+pub(super) async fn write(roots: Arc<Roots>, full: PathBuf, request: WriteRequest) -> Result<Box<dyn ObjectWriter>> {
+    let opened = blocking(move || open(&roots, &full, &request)).await?;
+    Ok(match opened {
+        // Made here, because a FIFO is driven by the runtime.
+        Opened::Special(file) => Box::new(SpecialWriter::new(file)?),
+        Opened::File(writer) => Box::new(writer),
+    })
+}
+
+enum Opened {
+    Special(File),
+    File(FileWriter),
+}
+
+fn open(roots: &Roots, full: &Path, request: &WriteRequest) -> Result<Opened> {
+    if full == Path::new(NULL_DEVICE) {
+        return Ok(Opened::Special(File::options().write(true).open(NULL_DEVICE)?));
+    }
+    let place = if request.create_parents { roots.place_with_parents(full) } else { roots.place_of(full) }?;
+    match place.kind()? {
+        Some(ObjectKind::Directory) => return Err(Error::invalid("the path is a directory")),
+        // A FIFO without a reader is refused at once instead of waited for.
+        Some(ObjectKind::Special) => {
+            return place.open(&place.name, OFlags::WRONLY | OFlags::NONBLOCK).map(Opened::Special);
+        }
+        Some(ObjectKind::Regular) | None => {}
+    }
+    let writer = match request.placement {
+        Placement::Replace => FileWriter::replacing(place, request),
+        Placement::InPlace { offset } => FileWriter::in_place(place, offset),
+    };
+    writer.map(Opened::File)
+}
+
+/// Whether a name is one that `temp_name` makes.
+pub(super) fn is_temp_name(name: &str) -> bool {
+    name.starts_with(TEMP_START) && name.ends_with(TEMP_END) && !name.contains(['/', '\0'])
+}
+
+fn temp_name(label: &str, target: &OsStr) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "-_".contains(c) { c } else { '_' };
+    let label: String = label.chars().take(LABEL_BYTES_MAX).map(plain).collect();
+    let target = target.to_string_lossy();
+    let room = NAME_BYTES_MAX - TEMP_START.len() - label.len() - 1 - TEMP_END.len();
+    if target.len() <= room {
+        return format!("{TEMP_START}{label}-{target}{TEMP_END}");
+    }
+    // Long names that begin alike must not share a temporary one.
+    let mut hasher = DefaultHasher::new();
+    target.hash(&mut hasher);
+    let mut cut = room - 17;
+    while !target.is_char_boundary(cut) {
+        cut -= 1;
+    }
+    format!("{TEMP_START}{label}-{}-{:016x}{TEMP_END}", &target[..cut], hasher.finish())
+}
+
+struct FileWriter {
+    file: Arc<File>,
+    place: Arc<Place>,
+    /// The temporary name; none when writing in place.
+    temp: Option<String>,
+    /// Where byte 0 of the writer lies in the file.
+    base: u64,
+    resumed: u64,
+}
+
+impl FileWriter {
+    fn replacing(place: Place, request: &WriteRequest) -> Result<Self> {
+        let resumed = request.resume.as_deref().and_then(|token| reopen(&place, token));
+        let (file, temp, resumed) = match resumed {
+            Some((file, token, size)) => (file, token, size),
+            None => {
+                let temp = temp_name(&request.label, &place.name);
+                // A leftover may still be open in a writer that lost its lease: leave that file to it.
+                place.unlink(temp.as_ref())?;
+                (place.open(temp.as_ref(), OFlags::RDWR | OFlags::CREATE | OFlags::EXCL)?, temp, 0)
+            }
+        };
+        keep_mode(&place, &file)?;
+        Ok(Self { file: Arc::new(file), place: Arc::new(place), temp: Some(temp), base: 0, resumed })
+    }
+
+    fn in_place(place: Place, base: u64) -> Result<Self> {
+        let file = place.open(&place.name, OFlags::RDWR | OFlags::CREATE | OFlags::NONBLOCK)?;
+        let found = file.metadata()?;
+        if !found.is_file() {
+            return Err(Error::conflict("the target became something else"));
+        }
+        let resumed = found.len().saturating_sub(base);
+        Ok(Self { file: Arc::new(file), place: Arc::new(place), temp: None, base, resumed })
+    }
+
+    /// An offset in the file, if a file can have one so far out.
+    fn offset_of(&self, offset: u64, len: u64) -> Result<u64> {
+        let start = self.base.checked_add(offset);
+        let end = start.and_then(|start| start.checked_add(len)).filter(|end| *end <= FILE_BYTES_MAX);
+        start.filter(|_| end.is_some()).ok_or_else(|| Error::invalid("the offset is larger than any file"))
+    }
+}
+
+/// A temporary file of an earlier writer, unless it is missing or somebody tampered with it.
+fn reopen(place: &Place, token: &str) -> Option<(File, String, u64)> {
+    let file = is_temp_name(token).then(|| place.open(token.as_ref(), OFlags::RDWR | OFlags::NONBLOCK).ok())??;
+    let found = file.metadata().ok().filter(|found| found.is_file() && found.nlink() == 1)?;
+    Some((file, token.to_owned(), found.len()))
+}
+
+/// A file that takes the place of another is no more open to others than that one was.
+fn keep_mode(place: &Place, file: &File) -> Result<()> {
+    match place.stat(&place.name)? {
+        Some(found) if place.kind()? == Some(ObjectKind::Regular) => {
+            Ok(file.set_permissions(Permissions::from_mode(found.st_mode & 0o777))?)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Gives the temporary file its final name. The one place where a batch of renames could share its flushes.
+fn publish(file: &File, place: &Place, temp: &str, size: u64) -> Result<()> {
+    file.set_len(size)?;
+    keep_mode(place, file)?;
+    file.sync_all()?;
+    // Another writer may have taken over the name after this one lost its lease.
+    let found = place.stat(temp.as_ref())?;
+    if found.is_none_or(|found| found.st_ino != file.metadata().map_or(0, |own| own.ino())) {
+        return Err(Error::conflict("the temporary file was taken over by another writer"));
+    }
+    match place.kind()? {
+        Some(ObjectKind::Directory) => Err(Error::invalid("the path is a directory")),
+        Some(ObjectKind::Special) => Err(Error::conflict("the target became something else")),
+        _ => place.rename(temp.as_ref()),
+    }
+}
+
+#[async_trait]
+impl ObjectWriter for FileWriter {
+    fn token(&self) -> Option<String> {
+        Some(self.temp.clone().unwrap_or_else(|| IN_PLACE_TOKEN.to_owned()))
+    }
+
+    fn resumed_size(&self) -> u64 {
+        self.resumed
+    }
+
+    async fn put_at(&self, offset: u64, bytes: Bytes) -> Result<()> {
+        let at = self.offset_of(offset, bytes.len() as u64)?;
+        let file = self.file.clone();
+        blocking(move || Ok(file.write_all_at(&bytes, at)?)).await
+    }
+
+    async fn copy_range(
+        &self,
+        source: &FileHandle,
+        source_offset: u64,
+        offset: u64,
+        len: u64,
+    ) -> Result<Option<u64>> {
+        let len = len.min(KERNEL_COPY_BYTES_MAX);
+        let mut at = self.offset_of(offset, len)?;
+        let mut from = source_offset;
+        if from.checked_add(len).is_none_or(|end| end > FILE_BYTES_MAX) {
+            return Err(Error::invalid("the offset is larger than any file"));
+        }
+        let (source, file) = (source.clone(), self.file.clone());
+        blocking(move || {
+            let outcome = rustix::fs::copy_file_range(
+                source.file(),
+                Some(&mut from),
+                &*file,
+                Some(&mut at),
+                len as usize,
+            );
+            match outcome {
+                Ok(count) => Ok(Some(count as u64)),
+                Err(Errno::XDEV | Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS | Errno::PERM) => Ok(None),
+                Err(errno) => Err(super::os_error(errno)),
+            }
+        })
+        .await
+    }
+
+    async fn clone_from(&self, source: &FileHandle, source_offset: u64, len: u64) -> Result<bool> {
+        if source_offset != 0 || self.base != 0 || self.temp.is_none() {
+            return Ok(false);
+        }
+        let (source, file) = (source.clone(), self.file.clone());
+        blocking(move || {
+            let whole = source.file().metadata()?.len() == len;
+            // Any refusal is fine: the bytes are copied instead.
+            Ok(whole && len > 0 && rustix::fs::ioctl_ficlone(&*file, source.file()).is_ok())
+        })
+        .await
+    }
+
+    async fn read_back(&self, offset: u64, len: u64) -> Result<Option<Bytes>> {
+        let len = len.min(READ_BACK_BYTES_MAX);
+        let at = self.offset_of(offset, len)?;
+        let file = self.file.clone();
+        blocking(move || read::read_at(&file, at, len as usize).map(Some)).await
+    }
+
+    async fn flush(&self) -> Result<()> {
+        let file = self.file.clone();
+        blocking(move || Ok(file.sync_data()?)).await
+    }
+
+    async fn finish(self: Box<Self>, size: u64) -> Result<ObjectMeta> {
+        self.offset_of(size, 0)?;
+        blocking(move || {
+            match &self.temp {
+                Some(temp) => publish(&self.file, &self.place, temp, size)?,
+                None => {
+                    self.file.sync_all()?;
+                    self.place.sync()?;
+                }
+            }
+            Ok(meta_of(&self.file.metadata()?))
+        })
+        .await
+    }
+
+    async fn suspend(self: Box<Self>) -> Result<()> {
+        self.flush().await
+    }
+
+    async fn abort(self: Box<Self>) -> Result<()> {
+        blocking(move || self.temp.as_ref().map_or(Ok(()), |temp| self.place.unlink(temp.as_ref()))).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn temporary_names_fit_and_differ() {
+        assert_eq!(temp_name("t/1", OsStr::new("a b")), ".haulier-t_1-a b.part");
+        let (one, two) = (format!("{}1", "é".repeat(127)), format!("{}2", "é".repeat(127)));
+        let (one, two) = (temp_name("label", OsStr::new(&one)), temp_name("label", OsStr::new(&two)));
+        assert!(one.len() <= NAME_BYTES_MAX && is_temp_name(&one) && one != two);
+        assert!(!is_temp_name(".haulier-/../x.part"));
+    }
+}
