@@ -1,0 +1,117 @@
+//! Builds one of everything from the settings, and the list of rooms.
+//!
+//! Knows no business rule, and is handed to nobody.
+
+use std::sync::Arc;
+
+use axum::Router;
+use haulier_access::{AuthMode, Authenticator, StaticToken};
+use haulier_base::{Error, Result, SystemClock, id};
+use haulier_catalog::{Catalog, DatabaseUrl};
+use haulier_http::Metrics;
+use haulier_storage::{StorageConfig, Storages};
+use haulier_transfer::Transfers;
+use haulier_work::{Handlers, RunnerConfig};
+
+use crate::config::{Api, Config, Mode};
+use crate::serve::status::{self, Readiness};
+
+/// One of everything a node is made of.
+pub(crate) struct App {
+    pub(crate) catalog: Catalog,
+    pub(crate) metrics: Metrics,
+    pub(crate) readiness: Readiness,
+    authenticator: Authenticator,
+    transfers: Transfers,
+}
+
+/// Where the settings put the catalogue.
+pub(crate) fn database_url(config: &Config) -> Result<DatabaseUrl> {
+    match config.database.url.reveal().as_str() {
+        "sqlite" => DatabaseUrl::parse("sqlite:catalog.db", &config.data_dir),
+        url => DatabaseUrl::parse(url, &config.data_dir),
+    }
+}
+
+/// Opens the catalogue, with every migration applied.
+pub(crate) async fn open_catalog(config: &Config) -> Result<Catalog> {
+    std::fs::create_dir_all(&config.data_dir).map_err(|error| {
+        let error = Error::from(error);
+        Error::new(error.kind(), format!("the data folder {} cannot be made: {error}", config.data_dir.display()))
+    })?;
+    Catalog::open_and_migrate(&database_url(config)?, Arc::new(SystemClock)).await
+}
+
+impl App {
+    /// Opens the catalogue and the storages, and builds the rooms on them.
+    pub(crate) async fn build(config: &Config) -> Result<Self> {
+        let catalog = open_catalog(config).await?;
+        let metrics = Metrics::default();
+        let storages = Storages::new(storage_config(config)?)?;
+        let transfers = Transfers::new(catalog.clone(), storages, config.transfer.clone());
+        let readiness = Readiness::new(catalog.clone());
+        Ok(Self { authenticator: authenticator(config)?, catalog, metrics, readiness, transfers })
+    }
+
+    /// The handlers of every room.
+    pub(crate) fn handlers(&self) -> Handlers {
+        self.transfers.handlers().into_iter().fold(Handlers::new(), Handlers::register)
+    }
+
+    /// What a listener answers: its APIs behind the authenticator, and the status routes.
+    pub(crate) fn router(&self, apis: &[Api]) -> Router {
+        let mut router = status::router(self.readiness.clone(), self.metrics.clone(), haulier_transfer::openapi());
+        if apis.contains(&Api::Transfer) {
+            let transfers = haulier_transfer::router(self.transfers.clone());
+            let guarded = transfers.layer(haulier_access::layer(self.authenticator.clone()));
+            router = router.nest_service("/v1", guarded);
+        }
+        if apis == [Api::Transfer] {
+            router = router.fallback_service(haulier_transfer::versions_router(self.transfers.clone()));
+        }
+        router
+    }
+}
+
+/// How this process runs tasks.
+pub(crate) fn runner_config(config: &Config) -> RunnerConfig {
+    let holder = format!("{}/{}/{}", config.site, std::process::id(), id::random_uuid());
+    RunnerConfig { slots: config.transfer.slots, holder, ..RunnerConfig::default() }
+}
+
+fn storage_config(config: &Config) -> Result<StorageConfig> {
+    let networks = config.network.allow.iter().map(|network| network.parse());
+    Ok(StorageConfig {
+        roots: config.files.roots.clone(),
+        allow_any_path: config.allows_any_path(),
+        allow_networks: networks.collect::<Result<_>>()?,
+        allow_private: config.network.allow_private,
+        node: config.site.clone(),
+        ..StorageConfig::default()
+    })
+}
+
+fn authenticator(config: &Config) -> Result<Authenticator> {
+    let mode = match config.auth.mode {
+        Mode::Open => AuthMode::Open,
+        Mode::Static => AuthMode::Static(
+            config
+                .auth
+                .tokens
+                .iter()
+                .map(|token| StaticToken {
+                    token: token.token.clone(),
+                    user: token.user.clone(),
+                    project: token.project.clone(),
+                    roles: token.roles.clone(),
+                    client_id: token.client_id.clone(),
+                })
+                .collect(),
+        ),
+        Mode::Trusted => {
+            let fronts = config.auth.fronts.iter().map(|front| front.parse());
+            AuthMode::Trusted { fronts: fronts.collect::<Result<_>>()? }
+        }
+    };
+    Ok(Authenticator::new(mode))
+}

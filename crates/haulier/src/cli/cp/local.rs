@@ -1,0 +1,174 @@
+//! One object, copied by this process: attempts, waits, and the report at the end.
+
+use std::time::{Duration, Instant};
+
+use haulier_base::{Backoff, Error, ErrorKind, Result, id};
+use haulier_mover::{
+    ByteBudget, ByteRange, Limits, Move, MoveOptions, MoveOutcome, Progress, ResumePoint, move_object,
+};
+use haulier_storage::{StorageConfig, Storages};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tokio_util::sync::CancellationToken;
+
+use super::state::Memory;
+use super::CpArgs;
+use crate::cli::{Exit, Failure, Format, Outcome, Output, interrupted};
+
+/// Attempts and waits of transfer contract §6.3.
+const RETRY: Backoff = Backoff { first: Duration::from_millis(500), cap: Duration::from_secs(8), attempts: 6 };
+const UNKNOWN_HOST_ATTEMPTS: u32 = 2;
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
+/// So many new safe bytes make the failures before them forgotten.
+const FORGIVING_BYTES: u64 = 1 << 20;
+
+/// What all copies of one command share.
+pub(super) struct Copier {
+    storages: Storages,
+    limits: Limits,
+    options: MoveOptions,
+    pub(super) stop: CancellationToken,
+}
+
+impl Copier {
+    pub(super) fn new(args: &CpArgs) -> Result<Self> {
+        let config = StorageConfig { allow_any_path: true, allow_private: true, ..StorageConfig::default() };
+        let mut limits = Limits::none();
+        limits.node = std::sync::Arc::new(ByteBudget::new(args.limit_rate));
+        let options = MoveOptions { verify: args.verify.into(), ..MoveOptions::default() };
+        Ok(Self { storages: Storages::new(config)?, limits, options, stop: CancellationToken::new() })
+    }
+
+    /// Copies one object, trying again while it makes sense.
+    pub(super) async fn copy(
+        &self,
+        source: &str,
+        target: &str,
+        range: ByteRange,
+        memory: &Memory,
+        label: &str,
+        progress: &Progress,
+    ) -> Result<MoveOutcome> {
+        if self.storages.same_object(source, target) {
+            return Err(Error::invalid("the source and the target are the same file"));
+        }
+        let (mut failures, mut safe_before) = (0, 0);
+        loop {
+            let resume = memory.recall();
+            safe_before = safe_before.max(resume.as_ref().map_or(0, |point| point.safe));
+            let error = match self.attempt(source, target, range, memory, label, progress, resume).await {
+                Ok(outcome) => {
+                    memory.forget();
+                    return Ok(outcome);
+                }
+                Err(error) if error.is_temporary() => error,
+                Err(error) => {
+                    if error.kind() != ErrorKind::Canceled {
+                        memory.forget();
+                    }
+                    return Err(error);
+                }
+            };
+            if progress.view().safe >= safe_before + FORGIVING_BYTES {
+                (failures, safe_before) = (0, progress.view().safe);
+            }
+            failures += 1;
+            let unknown_host = error.detail("unknown_host").is_some() && failures >= UNKNOWN_HOST_ATTEMPTS;
+            let Some(wait) = RETRY.wait(failures, jitter()).filter(|_| !unknown_host) else { return Err(error) };
+            let wait = error.wait_asked().map_or(wait, |asked| wait.max(asked.min(RETRY_AFTER_MAX)));
+            tracing::warn!(source, wait_ms = wait.as_millis() as u64, "{error}; trying again");
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = self.stop.cancelled() => return Err(Error::canceled("interrupted")),
+            }
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one attempt is all of these, and is made in one place")]
+    async fn attempt(
+        &self,
+        source: &str,
+        target: &str,
+        range: ByteRange,
+        memory: &Memory,
+        label: &str,
+        progress: &Progress,
+        resume: Option<ResumePoint>,
+    ) -> Result<MoveOutcome> {
+        let mv = Move {
+            source: self.storages.open_source(source, &Value::Null)?,
+            target: self.storages.open_target(target, &Value::Null)?,
+            range,
+            options: MoveOptions { label: label.to_owned(), ..self.options.clone() },
+            resume,
+        };
+        move_object(mv, memory, progress, &self.limits, self.stop.cancelled()).await
+    }
+}
+
+/// Spreads the retries of many processes.
+fn jitter() -> f64 {
+    let digits = id::random_uuid();
+    f64::from(u32::from_str_radix(&digits[..4], 16).unwrap_or(0)) / 65535.0
+}
+
+/// The name of a copy: the same request has the same name, so that it finds what it left behind.
+pub(super) fn name_of(parts: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Copies one object and reports.
+pub(super) async fn copy(args: &CpArgs, source: &str, target: &str, output: &Output) -> Outcome {
+    let failed = |error| Failure::new(format!("cannot copy {}", args.source), error);
+    let range = ByteRange { start: args.start, end: args.end };
+    let name = name_of(&[source, target, &format!("{range:?} {:?}", args.verify)]);
+    let memory = Memory::of(&name);
+    let copier = Copier::new(args).map_err(failed)?;
+    let _alone = memory.lock().map_err(failed)?;
+    let (began, progress) = (Instant::now(), Progress::new());
+    let bar = output.progress(None);
+    let show = async {
+        loop {
+            let view = progress.view();
+            if let Some(total) = view.total.filter(|_| bar.length().is_none()) {
+                bar.set_length(total);
+            }
+            bar.set_position(view.written.max(view.safe));
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    let interrupt = async {
+        interrupted().await;
+        copier.stop.cancel();
+        std::future::pending::<()>().await;
+    };
+    let outcome = tokio::select! {
+        outcome = copier.copy(source, target, range, &memory, &name, &progress) => outcome,
+        () = show => unreachable!("the bar is drawn until the copy ends"),
+        () = interrupt => unreachable!("an interrupted copy ends by itself"),
+    };
+    bar.finish_and_clear();
+    let outcome = outcome.map_err(failed)?;
+    report(&outcome, began.elapsed(), source, target, output);
+    Ok(Exit::Done)
+}
+
+fn report(outcome: &MoveOutcome, took: Duration, source: &str, target: &str, output: &Output) {
+    let checksum = outcome.checksum.as_ref().map(ToString::to_string);
+    let rate = (outcome.bytes as f64 / took.as_secs_f64().max(1e-6)) as u64;
+    match output.format() {
+        Format::Table => {
+            let checksum = checksum.as_deref().unwrap_or("not verified");
+            output.line(&format!("{} bytes  {rate} B/s  {checksum}  {}", outcome.bytes, outcome.method));
+        }
+        _ => output.document(&json!({
+            "source_url": source, "destination_url": target, "bytes": outcome.bytes, "bytes_per_second": rate,
+            "checksum": checksum, "method": outcome.method, "started_over": outcome.started_over,
+        })),
+    }
+}

@@ -1,0 +1,282 @@
+//! The configuration file: its sections as they are written, and their checks.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use haulier_base::Secret;
+use haulier_transfer::TransferConfig;
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::{Api, Environment, Faults, Listen, Mode, Token, is_network, parse_address, toml_faults};
+
+/// No configuration file is longer, bytes.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// What the file says, checked; what it does not say is empty.
+#[derive(Default)]
+pub(super) struct FileSettings {
+    pub(super) site: Option<String>,
+    pub(super) data_dir: Option<PathBuf>,
+    pub(super) listen: Vec<Listen>,
+    pub(super) database_url: Option<Secret<String>>,
+    pub(super) mode: Option<Mode>,
+    pub(super) tokens: Vec<Token>,
+    pub(super) fronts: Vec<String>,
+    pub(super) roots: Vec<PathBuf>,
+    pub(super) allow: Vec<String>,
+    pub(super) transfer: TransferConfig,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Document {
+    site: Option<Spanned<String>>,
+    data_dir: Option<PathBuf>,
+    listen: Vec<ListenSection>,
+    database: DatabaseSection,
+    auth: AuthSection,
+    files: FilesSection,
+    network: NetworkSection,
+    transfer: Option<Spanned<TransferConfig>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ListenSection {
+    address: Spanned<String>,
+    apis: Option<Spanned<Vec<Api>>>,
+    tls: Option<Spanned<TlsSection>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "the keys are known, so that the one fault told is that TLS is not served yet")]
+struct TlsSection {
+    cert: PathBuf,
+    key: PathBuf,
+    client_ca: Option<PathBuf>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct DatabaseSection {
+    url: Option<Spanned<String>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct AuthSection {
+    mode: Option<Spanned<Mode>>,
+    tokens: Vec<Spanned<TokenSection>>,
+    fronts: Vec<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TokenSection {
+    token: Spanned<SecretSource>,
+    user: String,
+    project: Option<String>,
+    #[serde(default)]
+    roles: Vec<String>,
+    client_id: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SecretSource {
+    file: Option<PathBuf>,
+    env: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct FilesSection {
+    roots: Vec<Spanned<PathBuf>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct NetworkSection {
+    allow: Vec<Spanned<String>>,
+}
+
+/// Reads and checks a file; everything wrong goes into `faults`, ordered by place.
+pub(super) fn read(path: &Path, environment: Environment<'_>, faults: &mut Faults) -> FileSettings {
+    let text = match std::fs::metadata(path) {
+        Ok(meta) if meta.len() > FILE_BYTES_MAX => {
+            faults.add(path.display().to_string(), format!("is larger than {FILE_BYTES_MAX} bytes"));
+            return FileSettings::default();
+        }
+        Ok(_) => std::fs::read_to_string(path),
+        Err(error) => Err(error),
+    };
+    match text {
+        Ok(text) => Reader { path, text: &text, environment, found: Vec::new() }.read(faults),
+        Err(error) => {
+            faults.add(path.display().to_string(), format!("cannot be read: {}", haulier_base::Error::from(error)));
+            FileSettings::default()
+        }
+    }
+}
+
+struct Reader<'a> {
+    path: &'a Path,
+    text: &'a str,
+    environment: Environment<'a>,
+    found: Vec<(Range<usize>, String)>,
+}
+
+impl Reader<'_> {
+    fn read(mut self, faults: &mut Faults) -> FileSettings {
+        let (document, found) = toml_faults::read::<Document>(self.text);
+        self.found = found;
+        let settings = self.check(document);
+        self.found.sort_by_key(|(span, _)| span.start);
+        for (span, message) in &self.found {
+            faults.add(self.place(span), message.clone());
+        }
+        settings
+    }
+
+    fn place(&self, span: &Range<usize>) -> String {
+        let before = &self.text[..span.start.min(self.text.len())];
+        let line = before.matches('\n').count() + 1;
+        let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+        format!("{}:{line}:{column}", self.path.display())
+    }
+
+    fn fault(&mut self, span: Range<usize>, message: impl Into<String>) {
+        self.found.push((span, message.into()));
+    }
+
+    fn check(&mut self, document: Document) -> FileSettings {
+        FileSettings {
+            site: document.site.map(|site| self.site(site)),
+            data_dir: document.data_dir.map(|dir| self.beside(&dir)),
+            listen: document.listen.into_iter().filter_map(|listen| self.listen(listen)).collect(),
+            database_url: document.database.url.map(|url| self.database_url(url)),
+            mode: self.mode(&document.auth),
+            fronts: document.auth.fronts.into_iter().map(|front| self.network(front)).collect(),
+            tokens: document.auth.tokens.into_iter().filter_map(|token| self.token(token)).collect(),
+            roots: document.files.roots.into_iter().map(|root| self.root(&root)).collect(),
+            allow: document.network.allow.into_iter().map(|network| self.network(network)).collect(),
+            transfer: self.transfer(document.transfer),
+        }
+    }
+
+    fn site(&mut self, site: Spanned<String>) -> String {
+        let name = site.get_ref();
+        if name.is_empty() || name.len() > 64 || !name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) {
+            self.fault(site.span(), "a site's name is 1 to 64 letters, digits, \"-\", \"_\" or \".\"");
+        }
+        site.into_inner()
+    }
+
+    fn listen(&mut self, section: ListenSection) -> Option<Listen> {
+        if let Some(tls) = &section.tls {
+            self.fault(tls.span(), "TLS is not served by this version; put a TLS proxy in front and remove this key");
+        }
+        let apis = section.apis.map(|apis| {
+            if apis.get_ref().is_empty() {
+                self.fault(apis.span(), "a listener needs at least one API; leave the key out for all");
+            }
+            apis.into_inner()
+        });
+        match parse_address(section.address.get_ref()) {
+            Ok(address) => Some(Listen { address, apis: apis.unwrap_or_else(|| Api::ALL.to_vec()) }),
+            Err(message) => {
+                self.fault(section.address.span(), message);
+                None
+            }
+        }
+    }
+
+    fn database_url(&mut self, url: Spanned<String>) -> Secret<String> {
+        let text = url.get_ref();
+        if text != "sqlite" && !["sqlite:", "postgres://", "postgresql://"].iter().any(|p| text.starts_with(p)) {
+            self.fault(url.span(), "a database is \"sqlite\", \"sqlite:PATH\" or \"postgres://user@host/name\"");
+        }
+        Secret::new(url.into_inner())
+    }
+
+    fn mode(&mut self, auth: &AuthSection) -> Option<Mode> {
+        let mode = auth.mode.as_ref()?;
+        match mode.get_ref() {
+            Mode::Trusted if auth.fronts.is_empty() => {
+                self.fault(mode.span(), "\"trusted\" needs fronts: the addresses whose identity headers are believed");
+            }
+            Mode::Open | Mode::Trusted if !auth.tokens.is_empty() => {
+                self.fault(mode.span(), "tokens are for mode \"static\" only; remove them or change the mode");
+            }
+            _ => {}
+        }
+        Some(*mode.get_ref())
+    }
+
+    fn token(&mut self, section: Spanned<TokenSection>) -> Option<Token> {
+        let section = section.into_inner();
+        let span = section.token.span();
+        match self.secret(section.token.into_inner()) {
+            Ok(token) => Some(Token {
+                token,
+                user: section.user,
+                project: section.project,
+                roles: section.roles,
+                client_id: section.client_id,
+            }),
+            Err(message) => {
+                self.fault(span, message);
+                None
+            }
+        }
+    }
+
+    fn secret(&self, source: SecretSource) -> Result<Secret<String>, String> {
+        let text = match (source.file, source.env) {
+            (Some(file), None) => std::fs::read_to_string(self.beside(&file)).map_err(|error| {
+                format!("the secret's file {} cannot be read: {}", file.display(), haulier_base::Error::from(error))
+            })?,
+            (None, Some(name)) => {
+                (self.environment)(&name).ok_or_else(|| format!("the environment variable {name} is not set"))?
+            }
+            _ => return Err("a secret is given as { file = \"…\" } or { env = \"…\" }".to_owned()),
+        };
+        let text = text.trim();
+        if text.is_empty() { Err("the secret is empty".to_owned()) } else { Ok(Secret::new(text.to_owned())) }
+    }
+
+    fn root(&mut self, root: &Spanned<PathBuf>) -> PathBuf {
+        let path = self.beside(root.get_ref());
+        if !path.is_dir() {
+            self.fault(root.span(), format!("{} is not a folder", path.display()));
+        }
+        path
+    }
+
+    fn network(&mut self, network: Spanned<String>) -> String {
+        if !is_network(network.get_ref()) {
+            let message = format!("\"{}\" is not a network; write one like 10.0.0.0/8", network.get_ref());
+            self.fault(network.span(), message);
+        }
+        network.into_inner()
+    }
+
+    fn transfer(&mut self, section: Option<Spanned<TransferConfig>>) -> TransferConfig {
+        let Some(section) = section else { return TransferConfig::default() };
+        for fault in section.get_ref().faults() {
+            // The room names the key; its value is where the eye should go.
+            let key = fault.split(':').next().unwrap_or_default();
+            let start = section.span().start;
+            let offset = self.text[start..].find(key).map_or(start, |found| start + found);
+            self.fault(offset..offset, fault);
+        }
+        section.into_inner()
+    }
+
+    /// Relative paths in a file start from the file's own folder.
+    fn beside(&self, path: &Path) -> PathBuf {
+        self.path.parent().map_or_else(|| path.to_owned(), |folder| folder.join(path))
+    }
+}
