@@ -25,6 +25,7 @@ macro_rules! migrations {
 pub const MIGRATIONS: &[Migration] = migrations![
     "0001_foundation",
     "0002_transfers",
+    "0003_access",
 ];
 
 /// A numbered pair of files.

@@ -84,18 +84,18 @@ pub async fn renew(tx: &mut Tx, leases: &[(String, String)], until: Timestamp) -
         let pairs: Vec<_> = (0..batch.len()).map(|n| format!("({})", placeholders(2 + 2 * n, 2))).collect();
         let text = format!(
             "UPDATE tasks SET lease_until = $1 WHERE state = 'leased' AND (id, lease_token) IN (VALUES {})
-             RETURNING id, stop_asked",
+             RETURNING id, lease_token, stop_asked",
             pairs.join(", ")
         );
         for row in tx.fetch_all(Sql::owned(text), args).await? {
-            held.insert(row.text("id")?, row.flag("stop_asked")?);
+            held.insert((row.text("id")?, row.text("lease_token")?), row.flag("stop_asked")?);
         }
     }
-    let answer = |id: &String| match held.get(id) {
+    let answer = |lease: &(String, String)| match held.get(lease) {
         Some(&stop_asked) => Renewal::Held { stop_asked },
         None => Renewal::Lost,
     };
-    Ok(leases.iter().map(|(id, _)| (id.clone(), answer(id))).collect())
+    Ok(leases.iter().map(|lease| (lease.0.clone(), answer(lease))).collect())
 }
 
 /// Ends a lease. The task's room writes its own end in the same transaction.

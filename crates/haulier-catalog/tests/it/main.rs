@@ -1,0 +1,6 @@
+//! The catalogue's promises, on both databases.
+
+mod events;
+mod queue;
+mod schema;
+mod transactions;
