@@ -5,7 +5,7 @@ use std::process::Command;
 
 use super::report::Report;
 use super::timing::{median, seconds};
-use super::{Bench, files, nginx::Nginx, tool};
+use super::{Bench, files, jobs, nginx::Nginx, tool};
 use crate::process::Result;
 use crate::server::Scratch;
 
@@ -54,8 +54,9 @@ pub(super) fn small_files(bench: &Bench, report: &mut Report) -> Result<()> {
     tool("rsync", "rsync")?;
     let scratch = Scratch::new("small")?;
     let (source, target) = (scratch.join("source"), scratch.join("target"));
-    files::write_tree(&source, bench.scaled(10_000), 4 << 10)?;
-    let mut times = [Vec::new(), Vec::new()];
+    let count = bench.scaled(10_000);
+    files::write_tree(&source, count, 4 << 10)?;
+    let mut times = [Vec::new(), Vec::new(), Vec::new()];
     for _ in 0..ROUNDS {
         files::remove(&target)?;
         let mut rsync = Command::new("rsync");
@@ -66,9 +67,23 @@ pub(super) fn small_files(bench: &Bench, report: &mut Report) -> Result<()> {
         times[0].push(seconds(&mut [rsync])?);
         files::remove(&target)?;
         times[1].push(seconds(&mut [bench.cp(&["-r"], &source, &target)])?);
+        files::remove(&target)?;
+        files::make_tree_folders(&target, count)?;
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a count of files is far below 2^52"
+        )]
+        times[2].push(count as f64 / jobs::haulier(bench, count, &source, &target)?);
     }
-    let [rsync, ours] = times.map(median);
+    let [rsync, ours, api] = times.map(median);
     report.ratio("10,000 small files", ours, "rsync -a --fsync", rsync, 1.0);
+    report.ratio(
+        "10,000 small files, one transfer each",
+        api,
+        "rsync -a --fsync",
+        rsync,
+        1.0,
+    );
     Ok(())
 }
 

@@ -30,14 +30,20 @@ pub(super) fn write(path: &Path, size: u64, seed: u64) -> Result<()> {
 
 /// Fills a new folder with small files, a hundred to a folder.
 pub(super) fn write_tree(folder: &Path, count: u64, size: u64) -> Result<()> {
+    make_tree_folders(folder, count)?;
     for number in 0..count {
         let path = folder.join(tree_name(number));
-        if number % 100 == 0 {
-            fs::create_dir_all(path.parent().expect("a name in the tree has a folder"))?;
-        }
         let mut text = format!("{number:020}").into_bytes();
         text.resize(usize::try_from(size)?, b'x');
         fs::write(&path, text)?;
+    }
+    Ok(())
+}
+
+/// Makes the folders that the files of a tree stand in.
+pub(super) fn make_tree_folders(folder: &Path, count: u64) -> Result<()> {
+    for hundred in 0..count.div_ceil(100) {
+        fs::create_dir_all(folder.join(format!("{hundred:03}")))?;
     }
     Ok(())
 }

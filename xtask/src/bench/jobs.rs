@@ -19,13 +19,11 @@ pub(super) fn tiny(bench: &Bench, report: &mut Report) -> Result<()> {
     let count = bench.scaled(2_000);
     let source = scratch.join("source");
     files::write_tree(&source, count, 1 << 10)?;
-    for side in ["ours", "theirs"] {
-        for folder in 0..count.div_ceil(100) {
-            std::fs::create_dir_all(scratch.join(side).join(format!("{folder:03}")))?;
-        }
-    }
-    let ours = haulier(bench, count, &source, &scratch.join("ours"))?;
-    let theirs = rclone(&scratch, count, &source, &scratch.join("theirs"))?;
+    let (our_target, their_target) = (scratch.join("ours"), scratch.join("theirs"));
+    files::make_tree_folders(&our_target, count)?;
+    files::make_tree_folders(&their_target, count)?;
+    let ours = haulier(bench, count, &source, &our_target)?;
+    let theirs = rclone(&scratch, count, &source, &their_target)?;
     let measured = format!("{ours:.0}/s, each durable; rclone rcd {theirs:.0}/s");
     report.add(
         "2,000 tiny transfers",
@@ -37,8 +35,8 @@ pub(super) fn tiny(bench: &Bench, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// One transfer for each file of the tree, in transfers per second.
-fn haulier(bench: &Bench, count: u64, source: &Path, target: &Path) -> Result<f64> {
+/// One transfer for each file of a tree, through the API, in transfers per second.
+pub(super) fn haulier(bench: &Bench, count: u64, source: &Path, target: &Path) -> Result<f64> {
     let server = Server::start(&bench.binary, &[])?;
     let started = Instant::now();
     load::run(server.port(), CONNECTIONS, count, |client, number| {

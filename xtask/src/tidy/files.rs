@@ -160,8 +160,8 @@ mod tests {
     #[test]
     fn a_pattern_for_temporary_names_is_no_leftover() {
         let text = concat!(
-            "//! Names.\nconst PATTERN: &str = \".haulier-XXX",
-            "XXX\";\n"
+            "//! Names.\nconst PATTERN: &str = \".haulier-XX",
+            "XXXX\";\n"
         );
         assert_eq!(findings("src/names.rs", text), Findings::default());
     }
