@@ -3,6 +3,8 @@
 //! Knows no tasks, no SQL and no service.
 
 pub mod capability;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 pub mod connector;
 pub mod connectors;
 pub mod layers;
