@@ -266,9 +266,9 @@ fn caller(parts: &Parts, _body: &Body) -> Result<Caller, Refusal> {
 /// Who is asking, and the bytes of a body that is declared as JSON.
 async fn json_request(parts: &Parts, body: Body) -> Result<(Caller, Bytes), Refusal> {
     let checked = caller(parts, &body).and_then(|caller| match media::content_type_is_json(&parts.headers) {
-        media::ContentType::Json => Ok(caller),
-        media::ContentType::Missing => Err(Error::invalid("Content-Type is missing; send application/json").into()),
-        media::ContentType::Other => Err(Refusal {
+        media::JsonContentType::Json => Ok(caller),
+        media::JsonContentType::Missing => Err(Error::invalid("Content-Type is missing; send application/json").into()),
+        media::JsonContentType::Other => Err(Refusal {
             status: StatusCode::UNSUPPORTED_MEDIA_TYPE,
             message: "Content-Type is not application/json".to_owned(),
         }),
@@ -303,7 +303,7 @@ impl From<Error> for Refusal {
             ErrorKind::Conflict => StatusCode::BAD_REQUEST,
             kind => problem::status_of(kind),
         };
-        Self { status, message: problem::public_message(&error) }
+        Self { status, message: problem::Problem::of(&error).message }
     }
 }
 
