@@ -11,7 +11,7 @@ use haulier_testkit::catalog::{Database, TestCatalog};
 async fn columns(database: Database) -> BTreeSet<(String, String)> {
     const COLUMNS: Sql = Sql::each(
         "SELECT m.name AS \"table\", c.name AS \"column\" FROM sqlite_schema AS m, pragma_table_info(m.name) AS c
-         WHERE m.type = 'table'",
+         WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite_%'",
         "SELECT CAST(table_name AS TEXT) AS \"table\", CAST(column_name AS TEXT) AS \"column\"
          FROM information_schema.columns WHERE table_schema = 'public'",
     );
