@@ -111,7 +111,7 @@ async fn resuming(storage: &dyn Storage, path: &ObjectPath) {
     writer.put_at(5, Bytes::from_static(b"56789 and too much")).await.expect("bytes are put");
     if storage.capabilities().read_back {
         let back = writer.read_back(3, 4).await.expect("bytes can be read back").expect("as promised");
-        assert_eq!(back, *b"3456");
+        assert_eq!(&back[..], b"3456");
     }
     writer.finish(10).await.expect("the writer finishes");
     assert_eq!(bytes_of(storage, path).await, *b"0123456789", "what is beyond the size is cut");

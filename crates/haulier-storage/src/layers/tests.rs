@@ -95,6 +95,6 @@ async fn faults_happen_in_their_turn() {
     let writer = storage.write(&path, WriteRequest::default()).await.unwrap();
     writer.put_at(0, Bytes::from_static(b"ab")).await.unwrap();
     writer.put_at(2, Bytes::from_static(b"cd")).await.unwrap();
-    assert_eq!(writer.read_back(0, 4).await.unwrap().unwrap(), *b"ab");
+    assert_eq!(&writer.read_back(0, 4).await.unwrap().unwrap()[..], b"ab");
     assert_eq!(writer.finish(4).await.unwrap_err().kind(), ErrorKind::NoSpace);
 }
