@@ -57,21 +57,21 @@ pub async fn check_reading(storage: Arc<dyn Storage>, path: &ObjectPath) {
         assert_eq!(collect(read).await, *bytes, "{start}-{end:?}");
     }
     for start in [11, i64::MAX as u64, u64::MAX] {
-        let error = storage.read(path, range(start, None)).await.err().expect("a start beyond the end is refused");
+        let error = storage.read(path, range(start, None)).await.expect_err("a start beyond the end is refused");
         assert_eq!(error.kind(), ErrorKind::Invalid, "{start}");
     }
     if meta.version.is_some() {
         let same = ReadRequest { version: meta.version, ..range(2, None) };
         assert_eq!(collect(storage.read(path, same).await.expect("the same version can be read")).await, *b"23456789");
         let other = ReadRequest { version: Some("another".into()), ..range(2, None) };
-        let error = storage.read(path, other).await.err().expect("another version is refused");
+        let error = storage.read(path, other).await.expect_err("another version is refused");
         assert_eq!(error.kind(), ErrorKind::Conflict);
     }
 }
 
 async fn publishing(storage: &dyn Storage, path: &ObjectPath) {
     assert_eq!(storage.stat(path).await.expect_err("nothing is there yet").kind(), ErrorKind::NotFound);
-    let missing = storage.read(path, ReadRequest::default()).await.err().expect("nothing is there yet");
+    let missing = storage.read(path, ReadRequest::default()).await.expect_err("nothing is there yet");
     assert_eq!(missing.kind(), ErrorKind::NotFound);
     let writer = storage.write(path, request("publish")).await.expect("a writer opens");
     writer.put_at(0, Bytes::from_static(b"a longer first version")).await.expect("bytes are put");

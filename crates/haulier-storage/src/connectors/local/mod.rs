@@ -184,7 +184,7 @@ fn meta_of(found: &Metadata) -> ObjectMeta {
     let changed = nanos(found.ctime(), found.ctime_nsec());
     let regular = kind == ObjectKind::Regular;
     ObjectMeta {
-        size: regular.then(|| found.len()),
+        size: regular.then_some(found.len()),
         version: regular.then(|| Version::from(format!("{}-{modified}-{changed}-{}", found.len(), found.ino()))),
         modified: i64::try_from(modified / 1000).ok().map(Timestamp::from_micros),
         kind,
