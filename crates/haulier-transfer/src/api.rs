@@ -2,7 +2,7 @@
 
 use haulier_base::{Error, ErrorKind, Result};
 use haulier_storage::Storages;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
@@ -98,8 +98,9 @@ impl TransferView {
 }
 
 /// A request for a transfer (transfer contract §2.2). Only describes the body; [`read_new_transfer`] reads it.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(additional_properties = false)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "describes a body in the OpenAPI document; the reader below gives better messages")]
 pub(crate) struct SubmitTransfer {
     /// Where the bytes come from.
     #[schema(min_length = 1, max_length = 2048, example = "file:///bin/bash")]
@@ -122,8 +123,9 @@ pub(crate) struct SubmitTransfer {
 }
 
 /// An action (transfer contract §4.2). Only describes the body; [`read_action`] reads it.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(additional_properties = false)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "describes a body in the OpenAPI document; the reader below gives better messages")]
 pub(crate) struct ActOnTransfer {
     /// `cancel`, `restart` or `start`.
     #[schema(example = "cancel")]

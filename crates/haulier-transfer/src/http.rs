@@ -79,7 +79,7 @@ async fn versions(State(transfers): State<Transfers>) -> Response {
 async fn list(State(transfers): State<Transfers>, RawQuery(query): RawQuery, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let answer = async {
-        let caller = caller(&parts, &body)?;
+        let caller = caller(&parts)?;
         let bytes = body::read_body(body, BODY_BYTES_MAX).await?;
         let list = api::read_list(query.as_deref(), &bytes)?;
         let mut listing = transfers.list(&caller, list.clone()).await?;
@@ -92,7 +92,7 @@ async fn list(State(transfers): State<Transfers>, RawQuery(query): RawQuery, req
         let first = transfers.list_chunk(&mut listing).await?;
         Ok((headers, Body::from_stream(array(transfers, listing, first))).into_response())
     };
-    answer.await.unwrap_or_else(|error| refuse(&parts.headers, error))
+    answer.await.unwrap_or_else(|error: Refusal| refuse(&parts.headers, error))
 }
 
 /// Writes a list as a JSON array, a chunk of rows at a time, so that its length costs no memory.
@@ -101,7 +101,7 @@ fn array(
     listing: Listing,
     first: haulier_base::Page<crate::model::Transfer>,
 ) -> impl futures::Stream<Item = Result<Bytes>> {
-    let render = |transfers: &Transfers, page: Vec<crate::model::Transfer>, opened: bool, more: bool| {
+    let render = |transfers: &Transfers, page: Vec<crate::model::Transfer>, opened: bool, more: bool| -> Result<Bytes> {
         let mut text = Vec::with_capacity(512 * page.len() + 2);
         for (index, transfer) in page.into_iter().enumerate() {
             text.push(if opened || index > 0 { b',' } else { b'[' });
@@ -177,9 +177,9 @@ async fn submit(State(transfers): State<Transfers>, request: Request) -> Respons
     )
 )]
 async fn get(State(transfers): State<Transfers>, Path(id): Path<String>, request: Request) -> Response {
-    let (parts, body) = request.into_parts();
+    let (parts, _body) = request.into_parts();
     let answer = async {
-        let caller = caller(&parts, &body)?;
+        let caller = caller(&parts)?;
         let transfer = transfers.get(&caller, &TransferId::parse(&id)?).await?;
         Ok(Json(TransferView::new(transfer, &transfers.inner.storages)).into_response())
     };
@@ -198,9 +198,9 @@ async fn get(State(transfers): State<Transfers>, Path(id): Path<String>, request
     )
 )]
 async fn delete(State(transfers): State<Transfers>, Path(id): Path<String>, request: Request) -> Response {
-    let (parts, body) = request.into_parts();
+    let (parts, _body) = request.into_parts();
     let answer = async {
-        let caller = caller(&parts, &body)?;
+        let caller = caller(&parts)?;
         Ok(status_of(transfers.delete(&caller, &TransferId::parse(&id)?).await?).into_response())
     };
     answer.await.unwrap_or_else(|error: Refusal| refuse(&parts.headers, error))
@@ -231,7 +231,7 @@ async fn act(State(transfers): State<Transfers>, Path(id): Path<String>, request
 
 async fn unknown_path(request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let error = match caller(&parts, &body) {
+    let error = match caller(&parts) {
         Ok(_) => Error::not_found(format!("there is no {}", parts.uri.path())).into(),
         Err(refusal) => refusal,
     };
@@ -241,7 +241,7 @@ async fn unknown_path(request: Request) -> Response {
 
 async fn wrong_method(request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let error = match caller(&parts, &body) {
+    let error = match caller(&parts) {
         Ok(_) => Refusal {
             status: StatusCode::METHOD_NOT_ALLOWED,
             message: format!("{} is not possible on {}", parts.method, parts.uri.path()),
@@ -259,13 +259,13 @@ fn status_of(outcome: Outcome) -> StatusCode {
     }
 }
 
-fn caller(parts: &Parts, _body: &Body) -> Result<Caller, Refusal> {
+fn caller(parts: &Parts) -> Result<Caller, Refusal> {
     Ok(Caller::from_parts(parts)?)
 }
 
 /// Who is asking, and the bytes of a body that is declared as JSON.
 async fn json_request(parts: &Parts, body: Body) -> Result<(Caller, Bytes), Refusal> {
-    let checked = caller(parts, &body).and_then(|caller| match media::content_type_is_json(&parts.headers) {
+    let checked = caller(parts).and_then(|caller| match media::content_type_is_json(&parts.headers) {
         media::JsonContentType::Json => Ok(caller),
         media::JsonContentType::Missing => Err(Error::invalid("Content-Type is missing; send application/json").into()),
         media::JsonContentType::Other => Err(Refusal {

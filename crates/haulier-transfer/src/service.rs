@@ -300,7 +300,7 @@ impl Transfers {
         let discard = resume_token(&transfer).map(|token| DiscardTask::for_transfer(&transfer, token));
         if let Some(discard) = &discard {
             // The task makes sure of it; the caller below only waits for the usual, quick case.
-            queue::enqueue(&mut tx, discard.new_task(&transfer, tx.now())).await?;
+            queue::enqueue(&mut tx, discard.new_task(&transfer, inner.catalog.now())).await?;
         }
         store::delete(&mut tx, &transfer, inner.catalog.now()).await?;
         publish(&mut tx, &transfer, "deleted").await?;

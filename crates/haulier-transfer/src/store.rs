@@ -13,11 +13,11 @@ const MARKER_LIFE: Duration = Duration::from_secs(2 * 3600);
 
 /// Which transfers of one owner a list shows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Selection {
+pub(crate) struct Selection {
     /// Only these states; empty means all.
-    pub states: Vec<TransferState>,
+    pub(crate) states: Vec<TransferState>,
     /// Only those created after this place in the order of creation.
-    pub after: Option<i64>,
+    pub(crate) after: Option<i64>,
 }
 
 /// A transfer with its place in the order of creation.

@@ -147,7 +147,10 @@ impl Copy {
         };
         let checkpoint = FencedCheckpoint { ctx, id: &transfer.id };
         let stop = ctx.stop_signal();
-        move_object(mv, &checkpoint, &Progress::default(), &limits, async move { drop(stop.stopped().await) }).await
+        let stopped = async move {
+            stop.stopped().await;
+        };
+        move_object(mv, &checkpoint, &Progress::default(), &limits, stopped).await
     }
 
     async fn complete(&self, ctx: &TaskContext, id: &TransferId, outcome: MoveOutcome) -> Result<()> {

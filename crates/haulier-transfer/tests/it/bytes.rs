@@ -1,7 +1,6 @@
 //! Which bytes arrive where.
 
 use haulier_testkit::both_databases;
-use haulier_testkit::catalog::TestCatalog;
 use serde_json::json;
 
 use crate::room::Room;

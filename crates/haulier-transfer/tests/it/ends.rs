@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use haulier_testkit::both_databases;
-use haulier_testkit::catalog::TestCatalog;
 use haulier_transfer::TransferConfig;
 use serde_json::{Value, json};
 
@@ -25,7 +24,7 @@ impl Running {
         let runner = room.runner();
         let token = stop.clone();
         #[expect(clippy::disallowed_methods, reason = "the handle is awaited in stop")]
-        let task = tokio::spawn(async move { drop(runner.run(token).await) });
+        let task = tokio::spawn(async move { runner.run(token).await });
         Self(stop, task)
     }
 

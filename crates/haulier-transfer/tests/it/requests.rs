@@ -4,7 +4,6 @@ use axum::body::Body;
 use axum::http::{Method, StatusCode};
 use haulier_access::AuthMode;
 use haulier_testkit::both_databases;
-use haulier_testkit::catalog::TestCatalog;
 use haulier_transfer::TransferConfig;
 use serde_json::json;
 use tempfile::TempDir;

@@ -16,28 +16,28 @@ use tempfile::TempDir;
 use tower::ServiceExt;
 
 /// Everything a story needs.
-pub struct Room {
-    pub catalog: TestCatalog,
-    pub folder: TempDir,
-    pub transfers: Transfers,
+pub(crate) struct Room {
+    pub(crate) catalog: TestCatalog,
+    pub(crate) folder: TempDir,
+    pub(crate) transfers: Transfers,
     router: Router,
 }
 
 /// An answer, read whole.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub text: String,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
 }
 
 impl Answer {
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|e| panic!("{e}: {}", self.text))
     }
 
     /// The message of a refusal, after a look at its shape.
-    pub fn refusal(&self, status: u16) -> String {
+    pub(crate) fn refusal(&self, status: u16) -> String {
         assert_eq!(self.status.as_u16(), status, "{}", self.text);
         let body = self.json();
         assert_eq!(body["code"], format!("{status} {}", body["title"].as_str().unwrap()));
@@ -46,16 +46,16 @@ impl Answer {
 }
 
 impl Room {
-    pub async fn new(catalog: TestCatalog) -> Self {
+    pub(crate) async fn new(catalog: TestCatalog) -> Self {
         Self::with(catalog, TransferConfig::default()).await
     }
 
-    pub async fn with(catalog: TestCatalog, config: TransferConfig) -> Self {
+    pub(crate) async fn with(catalog: TestCatalog, config: TransferConfig) -> Self {
         let folder = TempDir::new().unwrap();
         Self::build(catalog, folder, config, AuthMode::Open)
     }
 
-    pub fn build(catalog: TestCatalog, folder: TempDir, config: TransferConfig, auth: AuthMode) -> Self {
+    pub(crate) fn build(catalog: TestCatalog, folder: TempDir, config: TransferConfig, auth: AuthMode) -> Self {
         let storages = Storages::new(StorageConfig {
             roots: vec![folder.path().to_owned(), PathBuf::from("/dev/shm")],
             allow_private: true,
@@ -68,19 +68,19 @@ impl Room {
         Self { catalog, folder, transfers, router }
     }
 
-    pub fn runner(&self) -> Runner {
+    pub(crate) fn runner(&self) -> Runner {
         let handlers = self.transfers.handlers().into_iter().fold(Handlers::new(), |all, one| all.register(one));
         let config = RunnerConfig { holder: "test".to_owned(), ..RunnerConfig::default() };
         Runner::new(self.catalog.catalog.clone(), handlers, config)
     }
 
     /// Runs what is due until nothing is.
-    pub async fn run_tasks(&self) {
+    pub(crate) async fn run_tasks(&self) {
         self.runner().run_until_idle().await.unwrap();
     }
 
     /// Lets every wait of a failing transfer pass, and runs each attempt.
-    pub async fn run_to_the_end(&self, id: &str) -> Value {
+    pub(crate) async fn run_to_the_end(&self, id: &str) -> Value {
         for _ in 0..20 {
             self.run_tasks().await;
             let document = self.document(id).await;
@@ -92,22 +92,22 @@ impl Room {
         panic!("transfer {id} does not end: {}", self.document(id).await);
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    pub fn url(&self, name: &str) -> String {
+    pub(crate) fn url(&self, name: &str) -> String {
         format!("file://{}", self.path(name).display())
     }
 
     /// Writes a source file of bytes that differ from place to place.
-    pub fn source(&self, name: &str, size: usize) -> Vec<u8> {
+    pub(crate) fn source(&self, name: &str, size: usize) -> Vec<u8> {
         let bytes = pattern(size);
         std::fs::write(self.path(name), &bytes).unwrap();
         bytes
     }
 
-    pub async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {
+    pub(crate) async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {
         let mut request = Request::builder().method(method).uri(path);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -118,30 +118,30 @@ impl Room {
         Answer { status, headers, text: String::from_utf8(bytes.to_vec()).unwrap() }
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.send(Method::GET, path, &[], Body::empty()).await
     }
 
-    pub async fn post(&self, path: &str, body: Value) -> Answer {
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
         self.send(Method::POST, path, &[("content-type", "application/json")], body.to_string()).await
     }
 
-    pub async fn delete(&self, id: &str) -> Answer {
+    pub(crate) async fn delete(&self, id: &str) -> Answer {
         self.send(Method::DELETE, &format!("/v1/transfers/{id}"), &[], Body::empty()).await
     }
 
-    pub async fn act(&self, id: &str, body: Value) -> Answer {
+    pub(crate) async fn act(&self, id: &str, body: Value) -> Answer {
         self.post(&format!("/v1/transfers/{id}/action"), body).await
     }
 
-    pub async fn document(&self, id: &str) -> Value {
+    pub(crate) async fn document(&self, id: &str) -> Value {
         let answer = self.get(&format!("/v1/transfers/{id}")).await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
         answer.json()
     }
 
     /// Posts a transfer that must be accepted, and returns its id.
-    pub async fn submit(&self, source: &str, target: &str, more: Value) -> String {
+    pub(crate) async fn submit(&self, source: &str, target: &str, more: Value) -> String {
         let mut body = json!({ "source_url": source, "destination_url": target });
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let answer = self.post("/v1/transfers", body).await;
@@ -150,7 +150,7 @@ impl Room {
     }
 
     /// Names in the folder that start with a dot: temporary files of ours.
-    pub fn leftovers(&self) -> Vec<String> {
+    pub(crate) fn leftovers(&self) -> Vec<String> {
         let mut names: Vec<_> = std::fs::read_dir(self.folder.path())
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -162,6 +162,6 @@ impl Room {
 }
 
 /// Bytes that differ from place to place.
-pub fn pattern(size: usize) -> Vec<u8> {
+pub(crate) fn pattern(size: usize) -> Vec<u8> {
     (0..size as u64).map(|i| (i.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8).collect()
 }

@@ -5,7 +5,6 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use haulier_testkit::both_databases;
-use haulier_testkit::catalog::TestCatalog;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -15,7 +14,7 @@ use crate::room::{Room, pattern};
 
 /// How the server answers one GET request; after the last script it answers well.
 #[derive(Clone, Debug)]
-pub enum Script {
+pub(crate) enum Script {
     /// Only a status.
     Status(u16),
     /// A status with `Retry-After` in seconds.
@@ -31,7 +30,7 @@ pub enum Script {
 }
 
 /// A small HTTP/1.1 server with one object, ranges and a strong ETag.
-pub struct Server {
+pub(crate) struct Server {
     port: u16,
     shared: Arc<Shared>,
     task: tokio::task::JoinHandle<()>,
@@ -52,7 +51,7 @@ impl Drop for Server {
 }
 
 impl Server {
-    pub async fn start(scripts: Vec<Script>, size: usize) -> Self {
+    pub(crate) async fn start(scripts: Vec<Script>, size: usize) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let shared = Arc::new(Shared {
@@ -74,24 +73,24 @@ impl Server {
         Self { port, shared, task }
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}/object", self.port)
     }
 
-    pub fn requests(&self) -> usize {
+    pub(crate) fn requests(&self) -> usize {
         self.shared.requests.load(Ordering::SeqCst)
     }
 
-    pub fn sent(&self) -> usize {
+    pub(crate) fn sent(&self) -> usize {
         self.shared.sent.load(Ordering::SeqCst)
     }
 
-    pub fn body(&self) -> Vec<u8> {
+    pub(crate) fn body(&self) -> Vec<u8> {
         self.shared.body.lock().unwrap().0.clone()
     }
 
     /// Waits until a script has begun to stall.
-    pub async fn reached(&self) {
+    pub(crate) async fn reached(&self) {
         self.shared.reached.notified().await;
     }
 }

@@ -1,0 +1,86 @@
+//! A copy that is cut off anywhere ends as if nothing had happened.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use haulier_testkit::both_databases;
+use haulier_testkit::crash::CutOff;
+use haulier_work::{Handlers, Runner, RunnerConfig, TaskHandler};
+use serde_json::{Value, json};
+
+use crate::room::Room;
+
+/// A run is polled less often than this.
+const POLLS_MAX: usize = 400;
+/// Longer than a lease.
+const LEASE_OVER: Duration = Duration::from_secs(20);
+
+/// Copies one source again and again, each time cut off one poll later, until a run gets through.
+async fn cut_off_everywhere(room: &Room, size: usize, more: Value) {
+    let bytes = room.source("a", size);
+    let mut cuts = 0;
+    for polls in 0..POLLS_MAX {
+        let target = format!("b{polls}");
+        let id = room.submit(&room.url("a"), &room.url(&target), more.clone()).await;
+        let cut = Arc::new(AtomicBool::new(false));
+        let handlers = room.transfers.handlers().into_iter().fold(Handlers::new(), |all, inner| {
+            all.register(Arc::new(CutOff::after_polls(inner, polls, cut.clone())) as Arc<dyn TaskHandler>)
+        });
+        let config = RunnerConfig { holder: "cut".to_owned(), ..RunnerConfig::default() };
+        Runner::new(room.catalog.catalog.clone(), handlers, config).run_until_idle().await.unwrap();
+        let shown = room.document(&id).await["progress"].as_i64().unwrap();
+        room.catalog.clock.advance(LEASE_OVER);
+        room.run_tasks().await;
+        let document = room.document(&id).await;
+        assert_eq!(document["state"], "STATE_COMPLETE", "cut off after {polls} polls: {document}");
+        assert_eq!(document["progress"], size);
+        assert!(document["progress"].as_i64().unwrap() >= shown);
+        assert!(std::fs::read(room.path(&target)).unwrap() == bytes, "cut off after {polls} polls");
+        assert_eq!(room.leftovers(), [""; 0], "cut off after {polls} polls");
+        if !cut.load(Ordering::SeqCst) {
+            // Fewer would mean that the cuts hit nothing: taking and completing alone wait more often.
+            assert!(cuts > 5, "only {cuts} cuts");
+            return;
+        }
+        cuts += 1;
+    }
+    panic!("a run still did not get through after {POLLS_MAX} polls");
+}
+
+both_databases! {
+    async fn a_small_copy_cut_off_anywhere_still_completes(catalog: TestCatalog) {
+        let room = Room::new(catalog).await;
+        cut_off_everywhere(&room, 5000, json!({})).await;
+    }
+
+    async fn a_copy_of_several_slices_cut_off_anywhere_still_completes(catalog: TestCatalog) {
+        let room = Room::new(catalog).await;
+        cut_off_everywhere(&room, 3 << 20, json!({ "start_offset": 0 })).await;
+    }
+
+    async fn a_cancel_survives_the_death_of_its_executor(catalog: TestCatalog) {
+        let room = Room::new(catalog).await;
+        room.source("a", 5000);
+        let id = room.submit(&room.url("a"), &room.url("b"), json!({})).await;
+        let cut = Arc::new(AtomicBool::new(false));
+        // Far enough to be RUNNING, not far enough to end.
+        for polls in 1..POLLS_MAX {
+            let handlers = room.transfers.handlers().into_iter().fold(Handlers::new(), |all, inner| {
+                all.register(Arc::new(CutOff::after_polls(inner, polls, cut.clone())) as Arc<dyn TaskHandler>)
+            });
+            let config = RunnerConfig { holder: "cut".to_owned(), ..RunnerConfig::default() };
+            Runner::new(room.catalog.catalog.clone(), handlers, config).run_until_idle().await.unwrap();
+            if room.document(&id).await["state"] == "STATE_RUNNING" {
+                break;
+            }
+            cut.store(false, Ordering::SeqCst);
+            room.catalog.clock.advance(LEASE_OVER);
+        }
+        assert_eq!(room.act(&id, json!({ "xferaction": "cancel" })).await.status, 202);
+        room.catalog.clock.advance(LEASE_OVER);
+        room.run_tasks().await;
+        assert_eq!(room.document(&id).await["state"], "STATE_CANCELED");
+        assert!(!room.path("b").exists());
+    }
+}
