@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use axum::Router;
-use haulier_access::{AuthMode, Authenticator, StaticToken};
+use haulier_access::{AuthMode, Authenticator, Caller, StaticToken};
 use haulier_base::{Error, Result, SystemClock, id};
 use haulier_catalog::{Catalog, DatabaseUrl};
 use haulier_http::Metrics;
@@ -63,8 +63,12 @@ impl App {
         let mut router = status::router(self.readiness.clone(), self.metrics.clone(), haulier_transfer::openapi());
         if apis.contains(&Api::Transfer) {
             let transfers = haulier_transfer::router(self.transfers.clone());
-            let guarded = transfers.layer(haulier_access::layer(self.authenticator.clone()));
-            router = router.nest_service("/v1", guarded);
+            let guarded = haulier_access::layer(transfers, self.authenticator.clone());
+            // The room's own "not found" answers below /v1 and nowhere else.
+            router = router.merge(guarded.clone().reset_fallback());
+            for below in ["/v1", "/v1/", "/v1/{*rest}"] {
+                router = router.route_service(below, guarded.clone());
+            }
         }
         if apis == [Api::Transfer] {
             router = router.fallback_service(haulier_transfer::versions_router(self.transfers.clone()));
@@ -101,16 +105,18 @@ fn authenticator(config: &Config) -> Result<Authenticator> {
                 .iter()
                 .map(|token| StaticToken {
                     token: token.token.clone(),
-                    user: token.user.clone(),
-                    project: token.project.clone(),
-                    roles: token.roles.clone(),
-                    client_id: token.client_id.clone(),
+                    caller: Caller {
+                        user: token.user.clone(),
+                        project: token.project.clone(),
+                        roles: token.roles.clone(),
+                        client_id: token.client_id.clone(),
+                    },
                 })
                 .collect(),
         ),
         Mode::Trusted => {
             let fronts = config.auth.fronts.iter().map(|front| front.parse());
-            AuthMode::Trusted { fronts: fronts.collect::<Result<_>>()? }
+            AuthMode::Trusted(fronts.collect::<Result<_>>()?)
         }
     };
     Ok(Authenticator::new(mode))

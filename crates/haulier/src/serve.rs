@@ -7,10 +7,11 @@ pub(crate) mod status;
 
 use std::net::SocketAddr;
 
+use axum::Router;
 use haulier_base::{Error, ErrorKind, Result};
 use haulier_catalog::DatabaseUrl;
 use haulier_http::{Server, ServerConfig};
-use haulier_work::{Dispatcher, Runner};
+use haulier_work::{Dispatcher, Runner, WorkMetrics};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -18,7 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::app::{self, App};
 use crate::cli::{Exit, Failure, Outcome, Output, load_config};
-use crate::config::{Config, NodeArgs};
+use crate::config::{Api, Config, NodeArgs};
 
 /// Runs a node until it is asked to stop.
 pub(crate) async fn serve(args: &NodeArgs, output: &Output) -> Outcome {
@@ -32,9 +33,10 @@ pub(crate) async fn serve(args: &NodeArgs, output: &Output) -> Outcome {
     let app = App::build(&config).await.map_err(|error| Failure::new("cannot start the node", error))?;
     let work = Work::start(&app, &config);
     let mut server = Server::new(ServerConfig::default());
+    let mut routers = Routers::default();
     for (listener, apis) in listeners {
         let address = listener.local_addr().map_err(|error| Failure::new("cannot listen", Error::from(error)))?;
-        server = server.listen(listener, haulier_http::standard(app.router(apis), &app.metrics));
+        server = server.listen(listener, routers.of(&app, apis));
         output.line(&format!("listening on http://{address}"));
     }
     app.readiness.set(true);
@@ -66,6 +68,21 @@ pub(crate) async fn worker(args: &NodeArgs, output: &Output) -> Outcome {
     Ok(Exit::Done)
 }
 
+/// The routers of a node: listeners with the same APIs share one, and with it the names of its metrics.
+#[derive(Default)]
+struct Routers(Vec<(Vec<Api>, Router)>);
+
+impl Routers {
+    fn of(&mut self, app: &App, apis: &[Api]) -> Router {
+        if let Some((_, router)) = self.0.iter().find(|(known, _)| known == apis) {
+            return router.clone();
+        }
+        let router = haulier_http::standard(app.router(apis), &app.metrics);
+        self.0.push((apis.to_vec(), router.clone()));
+        router
+    }
+}
+
 async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).await.map_err(|error| {
         let in_use = error.kind() == std::io::ErrorKind::AddrInUse;
@@ -85,7 +102,9 @@ struct Work {
 impl Work {
     fn start(app: &App, config: &Config) -> Self {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let runner = Runner::new(app.catalog.clone(), app.handlers(), app::runner_config(config));
+        let counts = WorkMetrics::default();
+        app.metrics.with_registry(|registry| counts.register(registry));
+        let runner = Runner::with_metrics(app.catalog.clone(), app.handlers(), app::runner_config(config), counts);
         tasks.spawn(runner.run(stop.clone()));
         tasks.spawn(Dispatcher::run(app.catalog.clone(), stop.clone()));
         tasks.close();

@@ -15,7 +15,7 @@ use url::Url;
 
 use super::client::Client;
 use super::transfer::TransfersApi;
-use super::{Common, Exit, Failure, Outcome, Output};
+use super::{Common, Failure, Outcome, Output};
 
 /// Arguments of `cp`.
 #[derive(Args)]

@@ -1,3 +1,5 @@
+//! What settings are understood, and what is said about those that are not.
+
 use super::*;
 
 fn nothing(_: &str) -> Option<String> {
