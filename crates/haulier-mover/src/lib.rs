@@ -7,6 +7,7 @@ mod gather;
 mod open;
 pub mod plan;
 pub mod progress;
+mod published;
 pub mod resume;
 mod run;
 pub mod throttle;
@@ -17,7 +18,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use haulier_base::{Checksum, Error, ErrorKind, Result};
-use haulier_storage::{Location, ObjectWriter, Placement};
+use haulier_storage::{Location, ObjectWriter, Placement, Version};
 use tokio::time::{Instant, timeout};
 
 pub use plan::Method;
@@ -26,7 +27,8 @@ pub use resume::{Checkpoint, NoCheckpoint, ResumePoint};
 pub use throttle::{ByteBudget, Limits};
 pub use verify::Verify;
 
-use open::{Footing, Opened, open};
+use open::{Opened, Start, open};
+use published::Published;
 use run::{Copied, Run, SOURCE_CHANGED, source_changed};
 
 /// How long a stopped move may take to keep what it has.
@@ -149,7 +151,10 @@ pub async fn move_object(
         () = &mut stop => return Err(stopped()),
         opened = open(&mv) => opened?,
     };
-    let Opened { read, writer, footing } = opened;
+    let Opened { read, writer, footing } = match opened {
+        Start::Ready(opened) => opened,
+        Start::Done(published) => return accept(&mv, published, checkpoint, progress, began).await,
+    };
     progress.begin(footing.length, footing.safe);
     let attempted = {
         let run = Run::new(&mv, &footing, writer.as_ref(), checkpoint, progress, limits);
@@ -163,7 +168,7 @@ pub async fn move_object(
             if run.reached() - run.saved() > FLUSH_FIRST {
                 writer.flush().await?;
             }
-            refuse_changed_source(&mv, &footing).await?;
+            refuse_changed_source(&mv, footing.version.as_ref()).await?;
             Ok((copied, checksum, run.reached()))
         };
         let result = tokio::select! {
@@ -242,6 +247,33 @@ async fn leave(writer: Box<dyn ObjectWriter>, leftover: Leftover, error: Error) 
     error
 }
 
+/// Ends a move whose target an earlier attempt published already.
+async fn accept(
+    mv: &Move,
+    published: Published,
+    checkpoint: &dyn Checkpoint,
+    progress: &Progress,
+    began: Instant,
+) -> Result<MoveOutcome> {
+    let Published { length, checksum, writer } = published;
+    let point = mv.resume.as_ref();
+    let version = point.and_then(|point| point.source_version.clone()).map(Version::from);
+    refuse_changed_source(mv, version.as_ref()).await?;
+    checkpoint.publish().await?;
+    progress.begin(Some(length), point.map_or(0, |point| point.safe));
+    writer.finish(length).await?;
+    progress.set_safe(length);
+    Ok(MoveOutcome {
+        bytes: length,
+        checksum: Some(checksum),
+        parts: 0,
+        reread_bytes: 0,
+        duration: began.elapsed(),
+        started_over: false,
+        method: Method::Stream.as_str(),
+    })
+}
+
 /// Makes the target visible, if the work is still ours.
 async fn publish(mv: &Move, writer: Box<dyn ObjectWriter>, checkpoint: &dyn Checkpoint, bytes: u64) -> Result<()> {
     if let Err(error) = checkpoint.publish().await {
@@ -278,8 +310,8 @@ fn refuse_unexpected(found: Option<&Checksum>, expected: Option<&Checksum>) -> R
 /// A file may change behind an open handle, so its identity is compared once more.
 ///
 /// A source that cannot be looked at again keeps its promise through the version in every read.
-async fn refuse_changed_source(mv: &Move, footing: &Footing) -> Result<()> {
-    let Some(version) = &footing.version else { return Ok(()) };
+async fn refuse_changed_source(mv: &Move, version: Option<&Version>) -> Result<()> {
+    let Some(version) = version else { return Ok(()) };
     match timeout(mv.options.stall, mv.source.storage.stat(&mv.source.path)).await {
         Ok(Ok(meta)) if meta.version.as_ref().is_some_and(|now| now != version) => Err(source_changed()),
         Ok(Err(error)) if error.kind() == ErrorKind::NotFound => Err(source_changed()),

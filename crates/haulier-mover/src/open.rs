@@ -5,8 +5,17 @@ use haulier_storage::{ObjectRead, ObjectWriter, ReadRequest, Version, WriteReque
 use tokio::time::timeout;
 
 use crate::gather::no_byte_for;
+use crate::published::{Published, find_published};
 use crate::verify::Hasher;
 use crate::{Move, ResumePoint};
+
+/// What opening led to.
+pub(crate) enum Start {
+    /// There are bytes to move.
+    Ready(Opened),
+    /// An earlier attempt crashed when all was done.
+    Done(Published),
+}
 
 /// Both ends, ready to move.
 pub(crate) struct Opened {
@@ -31,18 +40,18 @@ pub(crate) struct Footing {
 }
 
 /// Opens both ends. A resume point that does not match in every respect is thrown away.
-pub(crate) async fn open(mv: &Move) -> Result<Opened> {
-    let Some(point) = &mv.resume else { return start(mv, None).await };
+pub(crate) async fn open(mv: &Move) -> Result<Start> {
+    let Some(point) = &mv.resume else { return start(mv, None).await.map(Start::Ready) };
     if point.is_usable()
         && mv.source.storage.capabilities().ranged_read
-        && let Some(opened) = resume(mv, point).await?
+        && let Some(start) = resume(mv, point).await?
     {
-        return Ok(opened);
+        return Ok(start);
     }
     if let Some(token) = &point.token {
         mv.target.storage.discard(&mv.target.path, token).await?;
     }
-    start(mv, Some(point)).await
+    start(mv, Some(point)).await.map(Start::Ready)
 }
 
 async fn start(mv: &Move, given_up: Option<&ResumePoint>) -> Result<Opened> {
@@ -82,7 +91,7 @@ async fn start(mv: &Move, given_up: Option<&ResumePoint>) -> Result<Opened> {
 }
 
 /// Goes on from a point; none when something about it does not hold any more.
-async fn resume(mv: &Move, point: &ResumePoint) -> Result<Option<Opened>> {
+async fn resume(mv: &Move, point: &ResumePoint) -> Result<Option<Start>> {
     let Some(version) = point.source_version.clone().map(Version::from) else { return Ok(None) };
     let Some(from) = mv.range.start.checked_add(point.safe) else { return Ok(None) };
     let read = match read_from(mv, from, Some(version.clone())).await {
@@ -105,7 +114,7 @@ async fn resume(mv: &Move, point: &ResumePoint) -> Result<Option<Opened>> {
     }
     if present < point.safe || hasher.is_some() != mv.options.hashes() {
         writer.abort().await?;
-        return Ok(None);
+        return Ok(find_published(mv, point, read, length).await?.map(Start::Done));
     }
     let present = length.map_or(present, |length| present.min(length));
     let footing = Footing {
@@ -117,7 +126,7 @@ async fn resume(mv: &Move, point: &ResumePoint) -> Result<Option<Opened>> {
         started_over: false,
         reread_bytes: present.saturating_sub(point.safe),
     };
-    Ok(Some(Opened { read: Some(read), writer, footing }))
+    Ok(Some(Start::Ready(Opened { read: Some(read), writer, footing })))
 }
 
 /// Opens the source at an absolute offset, up to the end of the range.

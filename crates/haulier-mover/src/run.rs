@@ -90,7 +90,7 @@ impl<'a> Run<'a> {
 
     /// Moves everything, hashes it, and saves checkpoints meanwhile.
     pub(crate) async fn carry_out(&self, read: ObjectRead) -> Result<Copied> {
-        let method = self.choose(&read).await?;
+        let method = self.choose(read.handle.is_some()).await?;
         let moved = CancellationToken::new();
         let moving = async {
             let (buffers, queue) = mpsc::channel(HASH_QUEUE);
@@ -98,13 +98,14 @@ impl<'a> Run<'a> {
             let buffers = (method == Method::Stream).then_some(buffers);
             let queue = buffers.is_some().then_some(queue);
             let copying = async {
-                let copied = self.copy(read, method, buffers).await?;
+                let copied = self.copy(read, method, buffers).await;
+                // Also after a failure: what arrived before it is still hashed, so that it can be called safe.
                 self.reached.send_modify(|reached| reached.complete = true);
                 Ok(copied)
             };
             let (copied, ()) = tokio::try_join!(copying, self.hash_behind(queue))?;
             moved.cancel();
-            Ok(copied)
+            copied
         };
         // A save under way is left to end, never cut: the room would not know whether it happened.
         let (copied, ()) = tokio::try_join!(moving, self.save_regularly(&moved))?;
@@ -158,16 +159,16 @@ impl<'a> Run<'a> {
         }
     }
 
-    async fn choose(&self, read: &ObjectRead) -> Result<Method> {
+    async fn choose(&self, has_handle: bool) -> Result<Method> {
         let (source, target) = (self.mv.source.storage.capabilities(), self.mv.target.storage.capabilities());
         let mut facts = Facts {
             length: self.length,
             safe: self.safe,
             whole: self.mv.range.start == 0 && self.length == self.source_size,
-            kernel: target.kernel_copy && read.handle.is_some(),
+            kernel: target.kernel_copy && has_handle,
             parallel_reads: source.ranged_read
                 && source.parallel_reads
-                && read.handle.is_none()
+                && !has_handle
                 && self.version.is_some(),
             parallel_writes: target.parallel_writes,
             part_size: self.mv.options.part_size,

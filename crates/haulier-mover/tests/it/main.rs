@@ -1,5 +1,9 @@
 //! Stories of moves: whole, broken, resumed, crashed and stopped.
 
+mod crash;
+mod limits;
+mod perilous;
+
 use std::future::pending;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

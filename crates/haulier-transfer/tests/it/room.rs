@@ -81,13 +81,14 @@ impl Room {
 
     /// Lets every wait of a failing transfer pass, and runs each attempt.
     pub(crate) async fn run_to_the_end(&self, id: &str) -> Value {
-        for _ in 0..20 {
+        for _ in 0..200 {
             self.run_tasks().await;
             let document = self.document(id).await;
             if ["STATE_COMPLETE", "STATE_ERROR", "STATE_CANCELED"].contains(&document["state"].as_str().unwrap()) {
                 return document;
             }
             self.catalog.clock.advance(Duration::from_secs(61));
+            tokio::task::yield_now().await;
         }
         panic!("transfer {id} does not end: {}", self.document(id).await);
     }
