@@ -11,8 +11,10 @@ use tokio::sync::Notify;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+use crate::leases;
 use crate::migrate;
 use crate::postgres::{self, Server, Transaction};
+use crate::queue;
 use crate::sql::{Dialect, Row, Sql, Value};
 use crate::sqlite::{Answer, Sqlite, Unit};
 use crate::url::DatabaseUrl;
@@ -88,7 +90,24 @@ impl Catalog {
             tasks.spawn(server.notify(tell.clone(), stop.clone()));
         }
         let _stop_on_drop = stop.clone().drop_guard();
-        Ok(Self(Arc::new(Shared { backend, clock, woken, tell, tasks, stop, _stop_on_drop })))
+        let catalog = Self(Arc::new(Shared { backend, clock, woken, tell, tasks, stop, _stop_on_drop }));
+        if let Backend::Sqlite(_) = catalog.0.backend {
+            catalog.release_the_dead().await?;
+        }
+        Ok(catalog)
+    }
+
+    /// This process has the SQLite file for itself, so whoever held a lease or a role in it is gone:
+    /// their work goes on now, not when their time runs out.
+    async fn release_the_dead(&self) -> Result<()> {
+        let mut tx = self.begin("catalog.release").await?;
+        let released = queue::release_all(&mut tx).await?;
+        leases::release_all(&mut tx).await?;
+        tx.commit().await?;
+        if released > 0 {
+            tracing::info!(tasks = released, "the tasks of the process before this one go on");
+        }
+        Ok(())
     }
 
     /// The present instant of this catalogue's clock.

@@ -24,3 +24,9 @@ pub async fn release(tx: &mut Tx, name: &str, holder: &str) -> Result<()> {
     const RELEASE: Sql = Sql::both("DELETE FROM leases WHERE name = $1 AND holder = $2");
     tx.execute(RELEASE, args![name, holder]).await.map(|_| ())
 }
+
+/// Takes every role from whoever had it. Only for when no holder can be alive.
+pub async fn release_all(tx: &mut Tx) -> Result<()> {
+    const RELEASE: Sql = Sql::both("DELETE FROM leases");
+    tx.execute(RELEASE, args![]).await.map(|_| ())
+}

@@ -164,6 +164,33 @@ pub async fn stop(tx: &mut Tx, kind_prefix: &str, subject: &str) -> Result<Stopp
     Ok(Stopped { withdrawn, asked })
 }
 
+/// Those of the given leases, by task id and token, whose task was asked to stop. Cheap: only reads.
+pub async fn stops_asked(tx: &mut Tx, leases: &[(String, String)]) -> Result<Vec<(String, String)>> {
+    let mut asked = Vec::new();
+    for batch in leases.chunks(BATCH) {
+        let text = format!(
+            "SELECT id, lease_token FROM tasks WHERE id IN ({}) AND state = 'leased' AND stop_asked",
+            placeholders(1, batch.len())
+        );
+        let ids = batch.iter().map(|(id, _)| Value::from(id)).collect();
+        for row in tx.fetch_all(Sql::owned(text), ids).await? {
+            asked.push((row.text("id")?, row.text("lease_token")?));
+        }
+    }
+    asked.retain(|lease| leases.contains(lease));
+    Ok(asked)
+}
+
+/// Ends every lease at once, whoever holds it; says how many. Only for when no holder can be alive.
+///
+/// The tasks can be claimed from now on. They keep the attempts they used, since one of them may have
+/// brought its process down, and their stop marks, which the next holder finds.
+pub async fn release_all(tx: &mut Tx) -> Result<u64> {
+    // They stay leased, though long run out: a task that was under way is never withdrawn by `stop`.
+    const RELEASE: Sql = Sql::both("UPDATE tasks SET lease_until = 0 WHERE state = 'leased'");
+    tx.execute(RELEASE, args![]).await
+}
+
 /// The tasks of a subject that are not finished, and those that were given up, in order of creation.
 pub async fn find_by_subject(tx: &mut Tx, subject: &str) -> Result<Vec<Task>> {
     const FIND: Sql = Sql::both("SELECT * FROM tasks WHERE subject = $1 ORDER BY seq");

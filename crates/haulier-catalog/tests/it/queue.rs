@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use haulier_base::ErrorKind;
-use haulier_catalog::Catalog;
+use haulier_catalog::{Catalog, Dialect, leases};
 use haulier_catalog::queue::{self, Claim, Lease, NewTask, Renewal, Settlement, Stopped};
 use haulier_testkit::both_databases;
 
@@ -155,5 +155,68 @@ both_databases! {
         all.extend(claim(&t.catalog, 200).await.into_iter().map(|lease| lease.task.id));
         assert_eq!(all.len(), 200);
         assert_eq!(all.iter().collect::<HashSet<_>>().len(), 200);
+    }
+
+    async fn stop_marks_are_found_without_renewing(t: TestCatalog) {
+        enqueue(&t.catalog, vec![task(&t.catalog, "o", "a"), task(&t.catalog, "o", "b")]).await;
+        let leases: Vec<_> =
+            claim(&t.catalog, 2).await.into_iter().map(|lease| (lease.task.id, lease.token)).collect();
+        let mut tx = t.catalog.begin("stop").await.unwrap();
+        assert!(queue::stops_asked(&mut tx, &leases).await.unwrap().is_empty());
+        queue::stop(&mut tx, "test.", "b").await.unwrap();
+        tx.commit().await.unwrap();
+        let mut tx = t.catalog.read().await.unwrap();
+        assert_eq!(queue::stops_asked(&mut tx, &leases).await.unwrap(), leases[1..]);
+        let of_another = [(leases[1].0.clone(), "another token".to_owned())];
+        assert!(queue::stops_asked(&mut tx, &of_another).await.unwrap().is_empty());
+    }
+
+    async fn released_tasks_go_on_at_once(t: TestCatalog) {
+        enqueue(&t.catalog, vec![task(&t.catalog, "o", "a"), task(&t.catalog, "o", "b")]).await;
+        let before = claim(&t.catalog, 2).await;
+        let mut tx = t.catalog.begin("release").await.unwrap();
+        queue::stop(&mut tx, "test.", "a").await.unwrap();
+        assert_eq!(queue::release_all(&mut tx).await.unwrap(), 2);
+        let again = queue::stop(&mut tx, "test.", "a").await.unwrap();
+        assert_eq!(again, Stopped { withdrawn: 0, asked: 1 }, "a task that was under way is never withdrawn");
+        tx.commit().await.unwrap();
+        let after = claim(&t.catalog, 5).await;
+        assert_eq!(subjects(&after), ["a", "b"]);
+        for (lease, stop_asked) in after.iter().zip([true, false]) {
+            assert_eq!((lease.task.attempt, lease.epoch, lease.task.stop_asked), (2, 2, stop_asked));
+        }
+        assert_eq!(settle(&t.catalog, &before[0], Settlement::Done).await.unwrap_err().kind(), ErrorKind::LostLease);
+        settle(&t.catalog, &after[0], Settlement::Done).await.unwrap();
+    }
+
+    async fn only_sqlite_takes_leases_from_the_dead(t: TestCatalog) {
+        enqueue(&t.catalog, vec![task(&t.catalog, "o", "a")]).await;
+        claim(&t.catalog, 1).await;
+        let mut tx = t.catalog.begin("role").await.unwrap();
+        assert!(leases::hold(&mut tx, "dispatcher", "before", LEASE).await.unwrap());
+        tx.commit().await.unwrap();
+        t.reopen().await;
+        // On PostgreSQL the holder may be another process that lives.
+        let alone = t.catalog.dialect() == Dialect::Sqlite;
+        assert_eq!(!claim(&t.catalog, 1).await.is_empty(), alone);
+        let mut tx = t.catalog.begin("role").await.unwrap();
+        assert_eq!(leases::hold(&mut tx, "dispatcher", "after", LEASE).await.unwrap(), alone);
+    }
+
+    async fn a_claim_among_very_many_is_quick(t: TestCatalog) {
+        for owner in ["a", "b", "c"] {
+            enqueue(&t.catalog, (0..33_400).map(|n| task(&t.catalog, owner, &n.to_string())).collect()).await;
+        }
+        claim(&t.catalog, 16).await;
+        let mut times = Vec::new();
+        for _ in 0..9 {
+            let began = std::time::Instant::now();
+            assert_eq!(claim(&t.catalog, 16).await.len(), 16);
+            times.push(began.elapsed());
+        }
+        times.sort();
+        println!("median claim of 16 among 100k: {:?}, all {times:?}", times[4]);
+        // A claim that reads every task takes many times this; the slack is for a busy machine.
+        assert!(times[4] < Duration::from_millis(100), "{times:?}");
     }
 }

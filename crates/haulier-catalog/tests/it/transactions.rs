@@ -8,6 +8,9 @@ use haulier_testkit::both_databases;
 
 const ADD: Sql = Sql::both("INSERT INTO leases (name, holder, held_until) VALUES ($1, $2, 0)");
 
+const ADD_EVENT: Sql =
+    Sql::both("INSERT INTO events (id, kind, subject, owner, body, at) VALUES ($1, 'k', 's', 'o', '{}', 0)");
+
 async fn add(catalog: &Catalog, name: &str) -> haulier_base::Result<()> {
     let mut tx = catalog.begin("add").await?;
     tx.execute(ADD, args![name, "a"]).await?;
@@ -31,9 +34,13 @@ both_databases! {
     }
 
     async fn what_was_committed_survives_a_restart(t: TestCatalog) {
-        add(&t.catalog, "kept").await.unwrap();
+        let mut tx = t.catalog.begin("kept").await.unwrap();
+        tx.execute(ADD_EVENT, args!["kept"]).await.unwrap();
+        tx.commit().await.unwrap();
         t.reopen().await;
-        assert_eq!(names(&t.catalog).await, ["kept"]);
+        let mut tx = t.catalog.read().await.unwrap();
+        let rows = tx.fetch_all(Sql::both("SELECT id FROM events"), args![]).await.unwrap();
+        assert_eq!(rows.iter().map(|row| row.text("id").unwrap()).collect::<Vec<_>>(), ["kept"]);
     }
 
     async fn a_failing_transaction_does_not_hurt_its_neighbours(t: TestCatalog) {
@@ -59,6 +66,15 @@ both_databases! {
         assert_eq!(tx.execute(ADD, args!["a", "a"]).await.unwrap_err().kind(), ErrorKind::Conflict);
         assert!(tx.commit().await.is_err());
         assert!(names(&t.catalog).await.is_empty());
+    }
+
+    async fn a_second_row_with_a_unique_value_is_a_conflict(t: TestCatalog) {
+        // Not the primary key: a unique index of its own.
+        let mut tx = t.catalog.begin("first").await.unwrap();
+        tx.execute(ADD_EVENT, args!["same"]).await.unwrap();
+        tx.commit().await.unwrap();
+        let mut tx = t.catalog.begin("second").await.unwrap();
+        assert_eq!(tx.execute(ADD_EVENT, args!["same"]).await.unwrap_err().kind(), ErrorKind::Conflict);
     }
 
     async fn a_read_sees_one_moment_and_cannot_write(t: TestCatalog) {
