@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Body;
 use haulier_access::{AuthMode, Authenticator, Caller, StaticToken};
 use haulier_base::{Error, Result, SystemClock, id};
 use haulier_catalog::{Catalog, DatabaseUrl};
@@ -67,7 +68,7 @@ impl App {
             // The room's own "not found" answers below /v1 and nowhere else.
             router = router.merge(guarded.clone().reset_fallback());
             for below in ["/v1", "/v1/", "/v1/{*rest}"] {
-                router = router.route_service(below, guarded.clone());
+                router = router.route_service(below, guarded.clone().into_service::<Body>());
             }
         }
         if apis == [Api::Transfer] {
