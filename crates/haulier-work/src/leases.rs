@@ -56,6 +56,22 @@ impl HeldLeases {
         living.map(|(task, held)| (task.clone(), held.token.clone())).collect()
     }
 
+    /// The leases whose handlers were not told to stop yet.
+    pub(crate) fn unstopped(&self) -> Vec<(String, String)> {
+        let held = self.lock();
+        let running = held.iter().filter(|(_, held)| held.stop.reason().is_none());
+        running.map(|(task, held)| (task.clone(), held.token.clone())).collect()
+    }
+
+    pub(crate) fn stop(&self, leases: &[(String, String)], reason: StopReason) {
+        let held = self.lock();
+        for (task, token) in leases {
+            if let Some(held) = held.get(task).filter(|held| held.token == *token) {
+                held.stop.raise(reason);
+            }
+        }
+    }
+
     pub(crate) fn renewed(&self, asked: &[(String, String)], answers: &[(String, Renewal)], deadline: Instant) {
         let held = self.lock();
         for (task, token) in asked {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use futures::future::join_all;
+use futures::future::{join, join_all};
 use haulier_base::{Error, Result, id};
 use haulier_catalog::Catalog;
 use haulier_catalog::queue::{self, Claim, Lease, Settlement, Task};
@@ -20,6 +20,10 @@ use crate::settle::{Verdict, judge};
 
 /// Between two tries while the database is away.
 const TROUBLE_PAUSE: Duration = Duration::from_millis(500);
+/// How often to look for stop marks without being woken: a stop reaches its handler within a second.
+const STOPS_EVERY: Duration = Duration::from_millis(500);
+/// However often the catalogue wakes, stop marks are looked for no more often than this.
+const STOPS_PAUSE: Duration = Duration::from_millis(50);
 
 /// How a runner works.
 #[derive(Clone, Debug)]
@@ -87,12 +91,12 @@ impl Runner {
         let mut running = JoinSet::new();
         tokio::select! {
             () = shared.claim_until(&stop, &mut running) => {}
-            () = shared.renew_for_ever() => {}
+            () = shared.tend_for_ever() => {}
         }
         shared.leases.stop_all(StopReason::Shutdown);
         tokio::select! {
             () = shared.drain(&mut running) => {}
-            () = shared.renew_for_ever() => {}
+            () = shared.tend_for_ever() => {}
         }
     }
 
@@ -111,7 +115,7 @@ impl Runner {
         };
         tokio::select! {
             done = dry => done,
-            () = self.shared.renew_for_ever() => Err(Error::internal("the renewals ended")),
+            () = self.shared.tend_for_ever() => Err(Error::internal("nobody tends the leases")),
         }
     }
 }
@@ -170,6 +174,40 @@ impl Shared {
         tx.commit().await?;
         self.metrics.claimed(sent.elapsed());
         Ok((leases, local_deadline(sent, config.lease)))
+    }
+
+    async fn tend_for_ever(&self) {
+        join(self.renew_for_ever(), self.watch_stops_for_ever()).await;
+    }
+
+    /// Finds the stop marks of the running tasks long before the next renewal would.
+    async fn watch_stops_for_ever(&self) {
+        loop {
+            // Registered before looking, so that a mark set while we look or pause is not missed.
+            let woken = self.catalog.woken();
+            match timeout(self.config.renew_every, self.find_stops()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!(error.chain = ?error, "cannot look for stop marks: {error}"),
+                Err(_) => tracing::warn!("looking for stop marks took too long"),
+            }
+            sleep(STOPS_PAUSE).await;
+            tokio::select! {
+                () = woken => {}
+                () = sleep(STOPS_EVERY) => {}
+            }
+        }
+    }
+
+    async fn find_stops(&self) -> Result<()> {
+        let running = self.leases.unstopped();
+        if running.is_empty() {
+            return Ok(());
+        }
+        let mut tx = self.catalog.read().await?;
+        let asked = queue::stops_asked(&mut tx, &running).await?;
+        drop(tx);
+        self.leases.stop(&asked, StopReason::Asked);
+        Ok(())
     }
 
     async fn renew_for_ever(&self) {
