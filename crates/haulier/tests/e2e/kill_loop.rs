@@ -31,6 +31,7 @@ struct Asked {
     bytes: Vec<u8>,
     acknowledged: bool,
     progress: u64,
+    attempts: u64,
 }
 
 struct Story {
@@ -54,7 +55,7 @@ impl Story {
             "start_offset": start, "end_offset": if ranged { json!(end) } else { json!(-1) },
         });
         let bytes = content(source)[start as usize..end as usize].to_vec();
-        let asked = Asked { copy, bytes, acknowledged: false, progress: 0 };
+        let asked = Asked { copy, bytes, acknowledged: false, progress: 0, attempts: 0 };
         let asked = self.asked.entry(url).or_insert(asked);
         match node.ask("POST", "/v1/transfers", Some(&request)) {
             Ok((status, _, body)) => {
@@ -81,6 +82,7 @@ impl Story {
             let progress = transfer["progress"].as_u64().unwrap();
             assert!(progress >= asked.progress, "fell from {}: {transfer}", asked.progress);
             asked.progress = progress;
+            asked.attempts = transfer["attempts"].as_u64().unwrap();
             let there = at_destination(&asked.copy, transfer["id"].as_str().unwrap());
             assert!(progress <= there, "only {there} bytes are there: {transfer}");
             assert_ne!(transfer["state"], "STATE_ERROR", "{transfer}");
@@ -167,4 +169,7 @@ fn kill_loop_loses_nothing() {
     let acknowledged = story.asked.values().filter(|asked| asked.acknowledged).count() as u64;
     assert!(acknowledged >= rounds() / 2, "only {acknowledged} transfers came to be");
     story.end_well();
+    let resumed = story.asked.values().filter(|asked| asked.attempts > 1).count();
+    assert!(resumed > 0, "no kill met a transfer at work");
+    println!("{acknowledged} transfers, {resumed} of them in more than one attempt");
 }

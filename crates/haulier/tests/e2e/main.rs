@@ -1,5 +1,7 @@
 //! The binary as its users meet it: a process, its exit codes, and HTTP.
 
+#![allow(clippy::unwrap_used, reason = "a test says by a panic what went wrong")]
+
 mod copies;
 mod kill_loop;
 mod node;
