@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use haulier_base::ErrorKind;
-use haulier_catalog::{Catalog, Dialect, leases};
+use haulier_catalog::{Catalog, Dialect, Sql, leases};
 use haulier_catalog::queue::{self, Claim, Lease, NewTask, Renewal, Settlement, Stopped};
 use haulier_testkit::both_databases;
 
@@ -207,6 +207,9 @@ both_databases! {
         for owner in ["a", "b", "c"] {
             enqueue(&t.catalog, (0..33_400).map(|n| task(&t.catalog, owner, &n.to_string())).collect()).await;
         }
+        let mut tx = t.catalog.begin("statistics").await.unwrap();
+        tx.execute(Sql::both("ANALYZE tasks"), haulier_catalog::args![]).await.unwrap();
+        tx.commit().await.unwrap();
         claim(&t.catalog, 16).await;
         let mut times = Vec::new();
         for _ in 0..9 {
@@ -215,8 +218,7 @@ both_databases! {
             times.push(began.elapsed());
         }
         times.sort();
-        println!("median claim of 16 among 100k: {:?}, all {times:?}", times[4]);
-        // A claim that reads every task takes many times this; the slack is for a busy machine.
-        assert!(times[4] < Duration::from_millis(100), "{times:?}");
+        // A claim that reads every task takes several times this. The fastest counts: the machine may be busy.
+        assert!(times[0] < Duration::from_millis(30), "{times:?}");
     }
 }
