@@ -71,7 +71,7 @@ pub(super) fn run(connection: &Connection, sql: Sql, args: &[Value]) -> Result<A
         let changed = statement.raw_execute().map_err(failed)?;
         return Ok(Answer { rows: Vec::new(), changed: changed as u64 });
     }
-    let columns: Arc<[String]> = statement.column_names().into_iter().map(str::to_owned).collect();
+    let columns: Arc<[String]> = statement.column_names().map(str::to_owned).collect();
     let mut rows = Vec::new();
     let mut found = statement.raw_query();
     while let Some(row) = found.next().map_err(failed)? {
