@@ -152,7 +152,7 @@ pub async fn move_object(
         opened = open(&mv) => opened?,
     };
     let Opened { read, writer, footing } = match opened {
-        Start::Ready(opened) => opened,
+        Start::Ready(opened) => *opened,
         Start::Done(published) => return accept(&mv, published, checkpoint, progress, began).await,
     };
     progress.begin(footing.length, footing.safe);

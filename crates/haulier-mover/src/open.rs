@@ -12,7 +12,7 @@ use crate::{Move, ResumePoint};
 /// What opening led to.
 pub(crate) enum Start {
     /// There are bytes to move.
-    Ready(Opened),
+    Ready(Box<Opened>),
     /// An earlier attempt crashed when all was done.
     Done(Published),
 }
@@ -41,7 +41,7 @@ pub(crate) struct Footing {
 
 /// Opens both ends. A resume point that does not match in every respect is thrown away.
 pub(crate) async fn open(mv: &Move) -> Result<Start> {
-    let Some(point) = &mv.resume else { return start(mv, None).await.map(Start::Ready) };
+    let Some(point) = &mv.resume else { return start(mv, None).await.map(|opened| Start::Ready(Box::new(opened))) };
     if point.is_usable()
         && mv.source.storage.capabilities().ranged_read
         && let Some(start) = resume(mv, point).await?
@@ -51,7 +51,7 @@ pub(crate) async fn open(mv: &Move) -> Result<Start> {
     if let Some(token) = &point.token {
         mv.target.storage.discard(&mv.target.path, token).await?;
     }
-    start(mv, Some(point)).await.map(Start::Ready)
+    start(mv, Some(point)).await.map(|opened| Start::Ready(Box::new(opened)))
 }
 
 async fn start(mv: &Move, given_up: Option<&ResumePoint>) -> Result<Opened> {
@@ -126,7 +126,7 @@ async fn resume(mv: &Move, point: &ResumePoint) -> Result<Option<Start>> {
         started_over: false,
         reread_bytes: present.saturating_sub(point.safe),
     };
-    Ok(Some(Start::Ready(Opened { read: Some(read), writer, footing })))
+    Ok(Some(Start::Ready(Box::new(Opened { read: Some(read), writer, footing }))))
 }
 
 /// Opens the source at an absolute offset, up to the end of the range.

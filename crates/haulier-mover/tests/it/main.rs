@@ -1,5 +1,7 @@
 //! Stories of moves: whole, broken, resumed, crashed and stopped.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod crash;
 mod limits;
 mod perilous;

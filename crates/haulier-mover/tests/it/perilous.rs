@@ -16,14 +16,14 @@ use tokio::sync::Notify;
 
 /// Where the world ends: at which call, and whether that call still does its work.
 #[derive(Clone, Copy, Debug)]
-pub struct End {
-    pub call: u64,
-    pub works: bool,
+pub(crate) struct End {
+    pub(crate) call: u64,
+    pub(crate) works: bool,
 }
 
 /// What both ends of one move share.
 #[derive(Debug, Default)]
-pub struct Peril {
+pub(crate) struct Peril {
     end: Option<End>,
     calls: Mutex<u64>,
     ended: Notify,
@@ -31,21 +31,21 @@ pub struct Peril {
 }
 
 impl Peril {
-    pub fn ending(end: Option<End>) -> Arc<Self> {
+    pub(crate) fn ending(end: Option<End>) -> Arc<Self> {
         Arc::new(Self { end, ..Self::default() })
     }
 
-    pub fn calls(&self) -> u64 {
+    pub(crate) fn calls(&self) -> u64 {
         *self.calls.lock().unwrap()
     }
 
     /// Comes to an end when the fatal call is reached.
-    pub async fn ended(&self) {
+    pub(crate) async fn ended(&self) {
         self.ended.notified().await;
     }
 
     /// The puts that a power cut damages now.
-    pub fn unflushed(&self) -> Vec<(u64, u64)> {
+    pub(crate) fn unflushed(&self) -> Vec<(u64, u64)> {
         self.unflushed.lock().unwrap().clone()
     }
 
@@ -70,7 +70,7 @@ impl Peril {
 }
 
 #[derive(Clone, Debug)]
-pub struct Perilous(pub Arc<dyn Storage>, pub Arc<Peril>);
+pub(crate) struct Perilous(pub(crate) Arc<dyn Storage>, pub(crate) Arc<Peril>);
 
 #[async_trait]
 impl Storage for Perilous {
