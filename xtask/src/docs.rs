@@ -17,10 +17,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     };
     step("cargo build -p haulier");
     let binary = process::build("haulier", "dev")?;
-    let pages = [
-        ("cli.md", command_line(&binary)?),
-        ("openapi.json", openapi(&binary)?),
-    ];
+    let pages = [("cli.md", command_line(&binary)?), ("openapi.json", openapi(&binary)?)];
     let folder = root().join("docs/reference");
     let mut behind = Vec::new();
     for (name, text) in pages {
@@ -42,28 +39,15 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
 
 /// The help of every command, in the order the binary lists them.
 fn command_line(binary: &Path) -> Result<String> {
-    let mut page = String::from(
-        "# The command line\n\nWritten by `cargo xtask docs` from the program's own help.\n",
-    );
+    let mut page = String::from("# The command line\n\nWritten by `cargo xtask docs` from the program's own help.\n");
     describe(binary, &mut vec!["haulier".to_owned()], &mut page)?;
     Ok(page)
 }
 
 fn describe(binary: &Path, words: &mut Vec<String>, page: &mut String) -> Result<()> {
-    let help = output(
-        Command::new(binary)
-            .args(&words[1..])
-            .arg("--help")
-            .env("COLUMNS", "100")
-            .env("NO_COLOR", "1"),
-    )?;
+    let help = output(Command::new(binary).args(&words[1..]).arg("--help").env("COLUMNS", "100").env("NO_COLOR", "1"))?;
     let help: Vec<&str> = help.lines().map(str::trim_end).collect();
-    write!(
-        page,
-        "\n## {}\n\n```text\n{}\n```\n",
-        words.join(" "),
-        help.join("\n").trim_end()
-    )?;
+    write!(page, "\n## {}\n\n```text\n{}\n```\n", words.join(" "), help.join("\n").trim_end())?;
     for name in subcommands(&help) {
         words.push(name.to_owned());
         describe(binary, words, page)?;

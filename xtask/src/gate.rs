@@ -19,14 +19,7 @@ pub(crate) fn check() -> Result<()> {
     tidy::run()?;
     step("cargo clippy");
     if has_component("clippy", "clippy") {
-        run(&mut cargo([
-            "clippy",
-            "--workspace",
-            "--all-targets",
-            "--",
-            "-D",
-            "warnings",
-        ]))?;
+        run(&mut cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     }
     Ok(())
 }
@@ -44,15 +37,10 @@ pub(crate) fn test(filter: &[String]) -> Result<()> {
 /// Runs the tests with snapshots written beside the old ones, then takes the new ones.
 pub(crate) fn accept() -> Result<()> {
     run_tests(&["--workspace"], |command| {
-        command
-            .env("INSTA_UPDATE", "always")
-            .env("INSTA_FORCE_PASS", "1");
+        command.env("INSTA_UPDATE", "always").env("INSTA_FORCE_PASS", "1");
     })?;
     step("what changed");
-    print!(
-        "{}",
-        output(Command::new("git").args(["status", "--short", "--", "*.snap"]))?
-    );
+    print!("{}", output(Command::new("git").args(["status", "--short", "--", "*.snap"]))?);
     Ok(())
 }
 
@@ -96,9 +84,7 @@ fn run_tests(packages: &[&str], arrange: impl FnOnce(&mut Command)) -> Result<()
     } else {
         step("cargo test (cargo-nextest is not installed)");
         let mut command = cargo(["test"]);
-        command
-            .args(packages)
-            .args(["--lib", "--bins", "--tests", "--"]);
+        command.args(packages).args(["--lib", "--bins", "--tests", "--"]);
         command
     };
     if let Some(postgres) = &postgres {
@@ -115,9 +101,7 @@ fn nextest() -> bool {
 /// Whether a part of the toolchain is there, fetching it where rustup can.
 fn has_component(subcommand: &str, component: &str) -> bool {
     let present = || succeeds(cargo([subcommand, "--version"]).env_remove("CARGO"));
-    if present()
-        || (succeeds(Command::new("rustup").args(["component", "add", component])) && present())
-    {
+    if present() || (succeeds(Command::new("rustup").args(["component", "add", component])) && present()) {
         return true;
     }
     println!("skipped: this toolchain has no {component}, and rustup could not add it");

@@ -32,9 +32,7 @@ impl Client {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(Self {
-            reader: BufReader::with_capacity(64 << 10, stream),
-        })
+        Ok(Self { reader: BufReader::with_capacity(64 << 10, stream) })
     }
 
     /// Asks for a path.
@@ -125,11 +123,7 @@ impl Answer {
         }
         let body = String::from_utf8_lossy(&self.body);
         let shown: String = body.chars().take(300).collect();
-        Err(format!(
-            "the server answered {} and not {status}: {shown}",
-            self.status
-        )
-        .into())
+        Err(format!("the server answered {} and not {status}: {shown}", self.status).into())
     }
 
     /// The body as JSON, if the status is the wanted one.
@@ -167,14 +161,8 @@ mod tests {
             "HTTP/1.1 204 No Content\r\n\r\n",
         ]))
         .unwrap();
-        assert_eq!(
-            client.post("/", "{}").unwrap().json(201).unwrap(),
-            serde_json::json!({})
-        );
-        assert_eq!(
-            client.get("/").unwrap().expect_status(200).unwrap(),
-            b"abcde"
-        );
+        assert_eq!(client.post("/", "{}").unwrap().json(201).unwrap(), serde_json::json!({}));
+        assert_eq!(client.get("/").unwrap().expect_status(200).unwrap(), b"abcde");
         assert_eq!(client.get("/").unwrap().expect_status(204).unwrap(), b"");
     }
 

@@ -1,11 +1,7 @@
 //! Every developer command, as `cargo xtask COMMAND`.
 //!
 //! Knows how to call the tools around the workspace; knows nothing of what the crates do.
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a command line tool talks to its user"
-)]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool talks to its user")]
 
 mod bench;
 mod debian;

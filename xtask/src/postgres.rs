@@ -23,8 +23,7 @@ impl Postgres {
         let programs = match installed() {
             Some(programs) => programs,
             None => {
-                debian::install(&["postgresql-15"])
-                    .or_else(|_| debian::install(&["postgresql"]))?;
+                debian::install(&["postgresql-15"]).or_else(|_| debian::install(&["postgresql"]))?;
                 installed().ok_or(format!("no initdb below {VERSIONS} after installing"))?
             }
         };
@@ -32,8 +31,7 @@ impl Postgres {
         step(&format!("PostgreSQL for the tests on 127.0.0.1:{port}"));
         let server = Self {
             programs,
-            folder: std::env::temp_dir()
-                .join(format!("haulier-postgres-{}-{port}", std::process::id())),
+            folder: std::env::temp_dir().join(format!("haulier-postgres-{}-{port}", std::process::id())),
             port,
             // PostgreSQL refuses to run as root; anybody else runs it as themselves.
             as_postgres: is_root(),
@@ -53,10 +51,10 @@ impl Postgres {
             run(Command::new("chown").arg("postgres").arg(&self.folder))?;
         }
         let folder = self.folder.display();
-        output(&mut self.command(
-            "initdb",
-            &format!("-D {folder}/data -A trust -U postgres -E UTF8 --no-locale --no-sync"),
-        ))?;
+        output(
+            &mut self
+                .command("initdb", &format!("-D {folder}/data -A trust -U postgres -E UTF8 --no-locale --no-sync")),
+        )?;
         // These tests are about logic. What a crash of the machine leaves behind is tried elsewhere, with fsync on.
         let options = format!(
             "-p {} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} \
@@ -64,10 +62,7 @@ impl Postgres {
             self.port
         );
         // Not `output`: the server would inherit the pipe and keep it open.
-        run(&mut self.command(
-            "pg_ctl",
-            &format!("-D {folder}/data -o '{options}' -l {folder}/log -s -w start"),
-        ))
+        run(&mut self.command("pg_ctl", &format!("-D {folder}/data -o '{options}' -l {folder}/log -s -w start")))
     }
 
     fn command(&self, program: &str, arguments: &str) -> Command {
@@ -108,10 +103,7 @@ fn installed() -> Option<PathBuf> {
             let entry = entry.ok()?;
             let version: u32 = entry.file_name().to_str()?.parse().ok()?;
             let programs = entry.path().join("bin");
-            programs
-                .join("initdb")
-                .is_file()
-                .then_some((version, programs))
+            programs.join("initdb").is_file().then_some((version, programs))
         })
         .max()
         .map(|(_, programs)| programs)

@@ -16,13 +16,8 @@ pub(crate) struct Scratch(PathBuf);
 impl Scratch {
     /// Makes one. `HAULIER_BENCH_DIR` says on which file system; it is the temporary folder otherwise.
     pub(crate) fn new(name: &str) -> Result<Self> {
-        let top =
-            std::env::var_os("HAULIER_BENCH_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
-        let folder = top.join(format!(
-            "haulier-{name}-{}-{}",
-            std::process::id(),
-            free_port()?
-        ));
+        let top = std::env::var_os("HAULIER_BENCH_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
+        let folder = top.join(format!("haulier-{name}-{}-{}", std::process::id(), free_port()?));
         fs::create_dir_all(&folder)?;
         Ok(Self(folder))
     }
@@ -48,13 +43,8 @@ impl Background {
     /// Starts a program whose output goes to a file.
     pub(crate) fn start(command: &mut Command, log: &Path) -> Result<Self> {
         let log = File::options().create(true).append(true).open(log)?;
-        command
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log);
-        let child = command
-            .spawn()
-            .map_err(|error| format!("{}: {error}", command.get_program().to_string_lossy()))?;
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        let child = command.spawn().map_err(|error| format!("{}: {error}", command.get_program().to_string_lossy()))?;
         Ok(Self(child))
     }
 
@@ -100,33 +90,21 @@ impl Server {
         let scratch = Scratch::new("server")?;
         let port = free_port()?;
         let (process, ready_after) = launch(binary, &scratch, port, settings)?;
-        Ok(Self {
-            process,
-            binary: binary.to_owned(),
-            scratch,
-            port,
-            ready_after,
-        })
+        Ok(Self { process, binary: binary.to_owned(), scratch, port, ready_after })
     }
 
     /// Kills it without a word and starts it again on the same data.
     pub(crate) fn crash_and_restart(&mut self, settings: &[&str]) -> Result<()> {
         self.process.kill()?;
-        (self.process, self.ready_after) =
-            launch(&self.binary, &self.scratch, self.port, settings)?;
+        (self.process, self.ready_after) = launch(&self.binary, &self.scratch, self.port, settings)?;
         Ok(())
     }
 
     /// Stops it, lets something happen to its data, and starts it again.
-    pub(crate) fn between_runs(
-        &mut self,
-        settings: &[&str],
-        happen: impl FnOnce(&Path) -> Result<()>,
-    ) -> Result<()> {
+    pub(crate) fn between_runs(&mut self, settings: &[&str], happen: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
         self.process.kill()?;
         happen(&self.data())?;
-        (self.process, self.ready_after) =
-            launch(&self.binary, &self.scratch, self.port, settings)?;
+        (self.process, self.ready_after) = launch(&self.binary, &self.scratch, self.port, settings)?;
         Ok(())
     }
 
@@ -150,12 +128,7 @@ impl Server {
     }
 }
 
-fn launch(
-    binary: &Path,
-    scratch: &Scratch,
-    port: u16,
-    settings: &[&str],
-) -> Result<(Background, Duration)> {
+fn launch(binary: &Path, scratch: &Scratch, port: u16, settings: &[&str]) -> Result<(Background, Duration)> {
     let config = scratch.join("haulier.toml");
     fs::write(&config, format!("[transfer]\n{}\n", settings.join("\n")))?;
     let log = scratch.join("log");
@@ -181,7 +154,5 @@ fn launch(
 }
 
 fn is_ready(port: u16) -> bool {
-    Client::connect(port)
-        .and_then(|mut client| client.get("/readyz"))
-        .is_ok_and(|answer| answer.status == 200)
+    Client::connect(port).and_then(|mut client| client.get("/readyz")).is_ok_and(|answer| answer.status == 200)
 }

@@ -61,7 +61,8 @@ impl Network {
             IpAddr::V6(v6) => (128, v6.to_bits()),
         };
         let ((width, given), (own_width, own)) = (bits(address), bits(self.address));
-        width == own_width && given.checked_shr(width - self.prefix).unwrap_or(0) == own.checked_shr(width - self.prefix).unwrap_or(0)
+        width == own_width
+            && given.checked_shr(width - self.prefix).unwrap_or(0) == own.checked_shr(width - self.prefix).unwrap_or(0)
     }
 }
 
@@ -69,7 +70,11 @@ impl FromStr for Network {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let wrong = || Error::invalid(format!("\"{text}\" is not a network: write an address or address/prefix, such as 10.0.0.0/8"));
+        let wrong = || {
+            Error::invalid(format!(
+                "\"{text}\" is not a network: write an address or address/prefix, such as 10.0.0.0/8"
+            ))
+        };
         let (address, prefix) = text.split_once('/').map_or((text, None), |(a, p)| (a, Some(p)));
         let address: IpAddr = address.parse().map_err(|_| wrong())?;
         let width = if address.is_ipv4() { 32 } else { 128 };
@@ -130,7 +135,9 @@ impl Authenticator {
                     (Some("Confirmed"), Some(user)) => Ok(Caller {
                         user: user.to_owned(),
                         project: text("x-project-id").map(str::to_owned),
-                        roles: text("x-roles").map(|r| r.split(',').map(|r| r.trim().to_owned()).collect()).unwrap_or_default(),
+                        roles: text("x-roles")
+                            .map(|r| r.split(',').map(|r| r.trim().to_owned()).collect())
+                            .unwrap_or_default(),
                         client_id: None,
                     }),
                     _ => Err(Error::unauthenticated("the front did not confirm an identity")),
@@ -181,7 +188,9 @@ mod tests {
     fn a_static_token_stands_for_its_user() {
         let token = StaticToken { token: Secret::new("s3cret".into()), caller: Caller::named("ann") };
         let known = Authenticator::new(AuthMode::Static(vec![token]));
-        for good in [[("authorization", "Bearer s3cret")], [("authorization", "bearer s3cret")], [("x-auth-token", "s3cret")]] {
+        for good in
+            [[("authorization", "Bearer s3cret")], [("authorization", "bearer s3cret")], [("x-auth-token", "s3cret")]]
+        {
             assert_eq!(known.authenticate(&headers(&good), None).unwrap().user, "ann");
         }
         for bad in [vec![], vec![("authorization", "Bearer s3cre")], vec![("authorization", "Basic s3cret")]] {
@@ -202,7 +211,8 @@ mod tests {
 
     #[test]
     fn networks_contain_their_addresses() {
-        let contains = |network: &str, address: &str| network.parse::<Network>().unwrap().contains(address.parse().unwrap());
+        let contains =
+            |network: &str, address: &str| network.parse::<Network>().unwrap().contains(address.parse().unwrap());
         assert!(contains("127.0.0.1", "127.0.0.1") && contains("127.0.0.1", "::ffff:127.0.0.1"));
         assert!(contains("0.0.0.0/0", "9.9.9.9") && contains("::/0", "fe80::1") && contains("fe80::/10", "fe80::1"));
         assert!(!contains("127.0.0.1", "127.0.0.2") && !contains("0.0.0.0/0", "::1"));

@@ -200,8 +200,15 @@ impl From<std::io::Error> for Error {
                 ErrorKind::Invalid
             }
             K::StorageFull | K::QuotaExceeded | K::FileTooLarge => ErrorKind::NoSpace,
-            K::ConnectionRefused | K::ConnectionReset | K::ConnectionAborted | K::BrokenPipe | K::TimedOut
-            | K::UnexpectedEof | K::HostUnreachable | K::NetworkUnreachable | K::Interrupted => ErrorKind::Unavailable,
+            K::ConnectionRefused
+            | K::ConnectionReset
+            | K::ConnectionAborted
+            | K::BrokenPipe
+            | K::TimedOut
+            | K::UnexpectedEof
+            | K::HostUnreachable
+            | K::NetworkUnreachable
+            | K::Interrupted => ErrorKind::Unavailable,
             _ => ErrorKind::Internal,
         };
         let message = match kind {

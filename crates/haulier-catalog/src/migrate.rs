@@ -22,11 +22,7 @@ macro_rules! migrations {
 }
 
 /// Every migration, in order. A new pair of files is one more line here; an old one never changes.
-pub const MIGRATIONS: &[Migration] = migrations![
-    "0001_foundation",
-    "0002_transfers",
-    "0003_access",
-];
+pub const MIGRATIONS: &[Migration] = migrations!["0001_foundation", "0002_transfers", "0003_access",];
 
 /// A numbered pair of files.
 #[derive(Debug)]
@@ -127,10 +123,9 @@ fn pending(applied: &[Applied], dialect: Dialect) -> Result<&'static [Migration]
 fn require_all(applied: &[Applied], dialect: Dialect) -> Result<()> {
     match pending(applied, dialect)?.first() {
         None => Ok(()),
-        Some(first) => Err(Error::conflict(format!(
-            "the database has not had migration {}: run `haulier db migrate`",
-            first.name
-        ))),
+        Some(first) => {
+            Err(Error::conflict(format!("the database has not had migration {}: run `haulier db migrate`", first.name)))
+        }
     }
 }
 

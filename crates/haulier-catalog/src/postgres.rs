@@ -121,7 +121,8 @@ pub(crate) async fn run(connection: &mut PgConnection, sql: Sql, args: Vec<Value
         match step.map_err(failed)? {
             sqlx::Either::Left(done) => answer.changed += done.rows_affected(),
             sqlx::Either::Right(row) => {
-                let columns = columns.get_or_insert_with(|| row.columns().iter().map(|c| c.name().to_owned()).collect());
+                let columns =
+                    columns.get_or_insert_with(|| row.columns().iter().map(|c| c.name().to_owned()).collect());
                 let values = (0..row.len()).map(|index| value(&row, index)).collect::<Result<_>>()?;
                 answer.rows.push(Row::new(columns.clone(), values));
             }

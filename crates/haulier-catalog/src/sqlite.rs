@@ -220,7 +220,9 @@ fn translate(error: rusqlite::Error) -> Error {
         }
         C::DatabaseBusy | C::DatabaseLocked => (ErrorKind::Unavailable, "the catalogue is busy"),
         C::DiskFull => (ErrorKind::NoSpace, "no space left for the catalogue"),
-        C::SystemIoFailure | C::CannotOpen => (ErrorKind::Unavailable, "the catalogue's file cannot be read or written"),
+        C::SystemIoFailure | C::CannotOpen => {
+            (ErrorKind::Unavailable, "the catalogue's file cannot be read or written")
+        }
         C::DatabaseCorrupt | C::NotADatabase => (ErrorKind::Corrupt, "the catalogue's file is damaged"),
         _ => (ErrorKind::Internal, "the catalogue could not run a statement"),
     };

@@ -28,9 +28,8 @@ pub struct RequestId(pub String);
 impl RequestId {
     /// The sender's own identifier if it is 1 to 64 visible ASCII characters, else a fresh one.
     fn of(headers: &HeaderMap) -> Self {
-        let sane = |text: &&str| {
-            (1..=REQUEST_ID_CHARS).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
-        };
+        let sane =
+            |text: &&str| (1..=REQUEST_ID_CHARS).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
         let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok()).filter(sane);
         Self(given.map_or_else(id::ordered_uuid, str::to_owned))
     }
@@ -123,7 +122,11 @@ mod tests {
 
     async fn answer(path: &str, id: Option<&str>) -> (Response, String) {
         let metrics = Metrics::default();
-        let panics = || async { if true { panic!("secret detail") } };
+        let panics = || async {
+            if true {
+                panic!("secret detail")
+            }
+        };
         let router = Router::new().route("/things/{id}", get(|| async { "fine" })).route("/panics", get(panics));
         let mut request = axum::http::Request::get(path);
         if let Some(id) = id {

@@ -166,10 +166,7 @@ impl<'a> Run<'a> {
             safe: self.safe,
             whole: self.mv.range.start == 0 && self.length == self.source_size,
             kernel: target.kernel_copy && has_handle,
-            parallel_reads: source.ranged_read
-                && source.parallel_reads
-                && !has_handle
-                && self.version.is_some(),
+            parallel_reads: source.ranged_read && source.parallel_reads && !has_handle && self.version.is_some(),
             parallel_writes: target.parallel_writes,
             part_size: self.mv.options.part_size,
             parts_in_flight: self.mv.options.parts_in_flight,
@@ -389,9 +386,8 @@ impl<'a> Run<'a> {
                 None => self.read_back(hasher.at(), present).await?,
             };
             let next = hasher.at() + bytes.len() as u64;
-            let reading = async {
-                if next < present { self.read_back(next, present).await.map(Some) } else { Ok(None) }
-            };
+            let reading =
+                async { if next < present { self.read_back(next, present).await.map(Some) } else { Ok(None) } };
             let (updated, read) = tokio::join!(hasher.update(bytes), reading);
             (hasher, ahead) = (updated?, read?);
             hashed.send_replace(hasher.clone());

@@ -8,9 +8,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use haulier_base::Result;
 
-use crate::{
-    Capabilities, FileHandle, ListedObject, ObjectMeta, ObjectPath, ObjectRead, ReadRequest, WriteRequest,
-};
+use crate::{Capabilities, FileHandle, ListedObject, ObjectMeta, ObjectPath, ObjectRead, ReadRequest, WriteRequest};
 
 /// A place where objects live.
 ///
@@ -57,13 +55,7 @@ pub trait ObjectWriter: Send + Sync {
 
     /// Copies inside the kernel. `None`: impossible here, use `put_at`. May copy less than asked;
     /// 0 is the end of the source.
-    async fn copy_range(
-        &self,
-        source: &FileHandle,
-        source_offset: u64,
-        offset: u64,
-        len: u64,
-    ) -> Result<Option<u64>>;
+    async fn copy_range(&self, source: &FileHandle, source_offset: u64, offset: u64, len: u64) -> Result<Option<u64>>;
 
     /// Makes the whole target share the blocks of the whole source file. False: impossible here.
     async fn clone_from(&self, source: &FileHandle, source_offset: u64, len: u64) -> Result<bool>;

@@ -86,9 +86,7 @@ impl TransferView {
             source_url: request.source_url,
             destination_url: request.destination_url,
             error: transfer.error.map(|e| ErrorView { code: e.code, message: e.message }),
-            waiting: transfer
-                .waiting
-                .map(|w| WaitingView { reason: w.reason, until: w.until.map(|t| t.to_string()) }),
+            waiting: transfer.waiting.map(|w| WaitingView { reason: w.reason, until: w.until.map(|t| t.to_string()) }),
             checksum: transfer.checksum,
             attempts: transfer.attempts,
             created_at: transfer.created_at.to_string(),
@@ -166,7 +164,8 @@ pub(crate) fn read_new_transfer(body: &[u8]) -> Result<NewTransfer> {
     if end_offset != -1 && end_offset < start_offset {
         return Err(Error::invalid(format!("end_offset: {end_offset} lies before start_offset {start_offset}")));
     }
-    let new = NewTransfer { source_url, destination_url, source_options, destination_options, start_offset, end_offset };
+    let new =
+        NewTransfer { source_url, destination_url, source_options, destination_options, start_offset, end_offset };
     CopyOptions::read(&new.destination_options)?;
     Ok(new)
 }
@@ -382,7 +381,8 @@ mod tests {
     fn a_refusal_names_the_member() {
         assert_eq!(refusal("{}"), "source_url is missing");
         assert_eq!(refusal(r#"{"source_url":"file:///a"}"#), "destination_url is missing");
-        let with = |more: &str| refusal(&format!(r#"{{"source_url":"file:///a","destination_url":"file:///b",{more}}}"#));
+        let with =
+            |more: &str| refusal(&format!(r#"{{"source_url":"file:///a","destination_url":"file:///b",{more}}}"#));
         assert_eq!(with(r#""random":90"#), "\"random\" is not a known member of this body");
         assert_eq!(with(r#""start_offset":-1"#), "start_offset: -1 is negative");
         for offset in [r#""3""#, "3.0", "true", "9223372036854775808", "[]"] {
@@ -418,8 +418,13 @@ mod tests {
     fn actions_are_read_strictly() {
         assert_eq!(read_action(br#"{"xferaction":"cancel"}"#).unwrap(), Action::Cancel { wait: false });
         assert_eq!(read_action(br#"{"xferaction":"cancel","async":false}"#).unwrap(), Action::Cancel { wait: true });
-        for bad in ["{}", r#"{"xferaction":1}"#, r#"{"xferaction":"stop"}"#, r#"{"xferaction":"cancel","x":1}"#,
-            r#"{"xferaction":"cancel","async":1}"#] {
+        for bad in [
+            "{}",
+            r#"{"xferaction":1}"#,
+            r#"{"xferaction":"stop"}"#,
+            r#"{"xferaction":"cancel","x":1}"#,
+            r#"{"xferaction":"cancel","async":1}"#,
+        ] {
             assert!(read_action(bad.as_bytes()).is_err(), "{bad}");
         }
     }
@@ -430,10 +435,14 @@ mod tests {
         assert_eq!((list.limit, list.next.as_deref()), (Some(2), Some("n")));
         let list = read_list(Some("filter=%7B%22state%22%3A%5B%22STATE_ERROR%22%5D%7D"), b"").unwrap();
         assert_eq!(list.filter.states, [TransferState::Error]);
-        for query in ["limit=", "limit=-1", "limit=x", "limit=1.0", "limit=%2B1", "filter=x", "filter=%7B%22a%22%3A1%7D"] {
+        for query in
+            ["limit=", "limit=-1", "limit=x", "limit=1.0", "limit=%2B1", "filter=x", "filter=%7B%22a%22%3A1%7D"]
+        {
             assert!(read_list(Some(query), b"").is_err(), "{query}");
         }
-        for body in [r#"{"limit":-1}"#, r#"{"limit":"5"}"#, r#"{"x":1}"#, r#"{"next":1}"#, r#"{"filter":{"state":"X"}}"#] {
+        for body in
+            [r#"{"limit":-1}"#, r#"{"limit":"5"}"#, r#"{"x":1}"#, r#"{"next":1}"#, r#"{"filter":{"state":"X"}}"#]
+        {
             assert!(read_list(None, body.as_bytes()).is_err(), "{body}");
         }
     }

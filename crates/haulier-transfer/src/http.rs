@@ -44,7 +44,10 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 }
 
 fn routes() -> OpenApiRouter<Transfers> {
-    OpenApiRouter::with_openapi(Doc::openapi()).routes(routes!(list, submit)).routes(routes!(get, delete)).routes(routes!(act))
+    OpenApiRouter::with_openapi(Doc::openapi())
+        .routes(routes!(list, submit))
+        .routes(routes!(get, delete))
+        .routes(routes!(act))
 }
 
 /// `GET /` of a listener that serves this API alone: the versions document (transfer contract §2.4).
@@ -101,21 +104,22 @@ fn array(
     listing: Listing,
     first: haulier_base::Page<crate::model::Transfer>,
 ) -> impl futures::Stream<Item = Result<Bytes>> {
-    let render = |transfers: &Transfers, page: Vec<crate::model::Transfer>, opened: bool, more: bool| -> Result<Bytes> {
-        let mut text = Vec::with_capacity(512 * page.len() + 2);
-        for (index, transfer) in page.into_iter().enumerate() {
-            text.push(if opened || index > 0 { b',' } else { b'[' });
-            serde_json::to_writer(&mut text, &TransferView::new(transfer, &transfers.inner.storages))
-                .map_err(|e| Error::internal("a transfer could not be written as JSON").caused_by(e))?;
-        }
-        if !opened && text.is_empty() {
-            text.push(b'[');
-        }
-        if !more {
-            text.push(b']');
-        }
-        Ok(Bytes::from(text))
-    };
+    let render =
+        |transfers: &Transfers, page: Vec<crate::model::Transfer>, opened: bool, more: bool| -> Result<Bytes> {
+            let mut text = Vec::with_capacity(512 * page.len() + 2);
+            for (index, transfer) in page.into_iter().enumerate() {
+                text.push(if opened || index > 0 { b',' } else { b'[' });
+                serde_json::to_writer(&mut text, &TransferView::new(transfer, &transfers.inner.storages))
+                    .map_err(|e| Error::internal("a transfer could not be written as JSON").caused_by(e))?;
+            }
+            if !opened && text.is_empty() {
+                text.push(b'[');
+            }
+            if !more {
+                text.push(b']');
+            }
+            Ok(Bytes::from(text))
+        };
     stream::try_unfold(Some((transfers, listing, Some(first))), move |state| async move {
         let Some((transfers, mut listing, first)) = state else { return Ok(None) };
         let opened = first.is_none();

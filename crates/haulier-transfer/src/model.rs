@@ -71,15 +71,8 @@ pub enum TransferEvent {
 
 impl TransferState {
     /// Every state, in the order a transfer meets them.
-    pub const ALL: [Self; 7] = [
-        Self::New,
-        Self::Running,
-        Self::Canceling,
-        Self::Canceled,
-        Self::Erroring,
-        Self::Error,
-        Self::Complete,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::New, Self::Running, Self::Canceling, Self::Canceled, Self::Erroring, Self::Error, Self::Complete];
 
     /// The name on the wire and in SQL.
     pub fn as_str(self) -> &'static str {
@@ -138,16 +131,8 @@ impl FromStr for TransferState {
 
 impl TransferEvent {
     /// Every event.
-    pub const ALL: [Self; 8] = [
-        Self::Start,
-        Self::Finish,
-        Self::Stop,
-        Self::Fail,
-        Self::Settle,
-        Self::Cancel,
-        Self::Restart,
-        Self::Delete,
-    ];
+    pub const ALL: [Self; 8] =
+        [Self::Start, Self::Finish, Self::Stop, Self::Fail, Self::Settle, Self::Cancel, Self::Restart, Self::Delete];
 }
 
 impl fmt::Display for TransferEvent {
@@ -178,7 +163,9 @@ impl From<&Error> for TransferError {
     fn from(error: &Error) -> Self {
         // A fault of ours may name paths and internals that are not the client's to see.
         let message = match error.kind() {
-            ErrorKind::Internal => "the transfer failed on an internal fault; the server's log has the details".to_owned(),
+            ErrorKind::Internal => {
+                "the transfer failed on an internal fault; the server's log has the details".to_owned()
+            }
             _ => error.message().to_owned(),
         };
         Self { code: error.kind().as_str().to_owned(), message }
@@ -273,7 +260,9 @@ mod tests {
     /// The table of transfer contract §4.1, so that a change of the machine shows in review.
     #[test]
     fn the_state_table_is_the_published_one() {
-        let mut table = String::from("# States of a transfer\n\nPrinted by a test from `TransferState::on`; \"–\" cannot happen.\n\n| State |");
+        let mut table = String::from(
+            "# States of a transfer\n\nPrinted by a test from `TransferState::on`; \"–\" cannot happen.\n\n| State |",
+        );
         for event in TransferEvent::ALL {
             table.push_str(&format!(" {event:?} |"));
         }

@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use haulier_base::{Backoff, Error, ErrorKind, Result};
 use haulier_catalog::{Tx, queue, queue::Settlement};
 use haulier_mover::{
-    ByteBudget, ByteRange, Checkpoint, Limits, Move, MoveOptions, MoveOutcome, Progress, ResumePoint, Verify, move_object,
+    ByteBudget, ByteRange, Checkpoint, Limits, Move, MoveOptions, MoveOutcome, Progress, ResumePoint, Verify,
+    move_object,
 };
 use haulier_storage::Placement;
 use haulier_work::{StopReason, TaskContext, TaskHandler};
@@ -132,7 +133,11 @@ impl Copy {
             options: MoveOptions {
                 label: transfer.id.to_string(),
                 verify: if options.verify_none { Verify::None } else { Verify::Sha256 },
-                placement: if options.same_placement { Placement::InPlace { offset: start } } else { Placement::Replace },
+                placement: if options.same_placement {
+                    Placement::InPlace { offset: start }
+                } else {
+                    Placement::Replace
+                },
                 create_parents: options.create_parents,
                 part_size: config.part_size_bytes,
                 parts_in_flight: config.parts_in_flight,
@@ -214,9 +219,11 @@ fn next_wait(transfer: &Transfer, error: &Error) -> Option<Duration> {
 
 /// A fraction that differs between transfers and attempts, so that many that failed at once come back spread out.
 fn spread(transfer: &Transfer) -> f64 {
-    let sum = transfer.id.as_str().bytes().fold(transfer.failures.unsigned_abs(), |sum, byte| {
-        sum.wrapping_mul(31).wrapping_add(u64::from(byte))
-    });
+    let sum = transfer
+        .id
+        .as_str()
+        .bytes()
+        .fold(transfer.failures.unsigned_abs(), |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)));
     f64::from(u32::try_from(sum % 1000).unwrap_or(0)) / 1000.0
 }
 

@@ -30,9 +30,9 @@ pub fn judge(error: &Error, task: &Task, stop: Option<StopReason>, now: Timestam
         ErrorKind::LostLease => Verdict::Leave,
         _ if stop == Some(StopReason::Lost) => Verdict::Leave,
         ErrorKind::Canceled if stop == Some(StopReason::Shutdown) => Verdict::Release,
-        ErrorKind::Unavailable | ErrorKind::Internal => wait(error, task).map_or(Verdict::GiveUp, |wait| {
-            Verdict::Retry(now.plus(wait))
-        }),
+        ErrorKind::Unavailable | ErrorKind::Internal => {
+            wait(error, task).map_or(Verdict::GiveUp, |wait| Verdict::Retry(now.plus(wait)))
+        }
         ErrorKind::Invalid
         | ErrorKind::NotFound
         | ErrorKind::Conflict

@@ -205,12 +205,7 @@ impl Config {
         if faults.0.is_empty() { Ok(config) } else { Err(faults) }
     }
 
-    fn merge(
-        args: &NodeArgs,
-        environment: Environment<'_>,
-        file: file::FileSettings,
-        faults: &mut Faults,
-    ) -> Self {
+    fn merge(args: &NodeArgs, environment: Environment<'_>, file: file::FileSettings, faults: &mut Faults) -> Self {
         let mode = file.mode.unwrap_or(if args.dev { Mode::Open } else { Mode::Static });
         let mut roots = file.roots;
         if args.dev && roots.is_empty() {
@@ -295,9 +290,11 @@ fn listeners(flags: &[String], file: Vec<Listen>, faults: &mut Faults) -> Vec<Li
 /// An address with a port; `localhost` is understood.
 fn parse_address(text: &str) -> Result<SocketAddr, String> {
     let numeric = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
-    numeric.as_deref().unwrap_or(text).parse().map_err(|_| {
-        format!("\"{text}\" is not an address with a port; write one like 127.0.0.1:3862 or [::1]:3862")
-    })
+    numeric
+        .as_deref()
+        .unwrap_or(text)
+        .parse()
+        .map_err(|_| format!("\"{text}\" is not an address with a port; write one like 127.0.0.1:3862 or [::1]:3862"))
 }
 
 /// Whether a text is an address or a network such as `10.0.0.0/8`.

@@ -56,7 +56,9 @@ pub(crate) async fn worker(args: &NodeArgs, output: &Output) -> Outcome {
     let url = app::database_url(&config).map_err(|error| Failure::new(what, error))?;
     if !matches!(url, DatabaseUrl::Postgres(_)) {
         let why = Error::invalid("the catalogue is SQLite, which belongs to one process");
-        return Err(Failure::new(what, why).advice("set [database] url to the node's PostgreSQL, or raise transfer.slots"));
+        return Err(
+            Failure::new(what, why).advice("set [database] url to the node's PostgreSQL, or raise transfer.slots")
+        );
     }
     let app = App::build(&config).await.map_err(|error| Failure::new(what, error))?;
     let stop = stop_on_signal(output).map_err(|error| Failure::new("cannot listen for signals", error))?;
@@ -89,7 +91,11 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
         let kind = if in_use { ErrorKind::Conflict } else { Error::from(std::io::Error::from(error.kind())).kind() };
         let why = Error::new(kind, error.to_string()).caused_by(error);
         let failure = Failure::new(format!("cannot listen on {address}"), why);
-        if in_use { failure.advice("stop what listens there, or choose another address with --listen") } else { failure }
+        if in_use {
+            failure.advice("stop what listens there, or choose another address with --listen")
+        } else {
+            failure
+        }
     })
 }
 

@@ -16,12 +16,7 @@ pub(super) fn one_file(bench: &Bench, report: &mut Report) -> Result<()> {
     let scratch = Scratch::new("copy")?;
     let (source, target) = (scratch.join("source"), scratch.join("target"));
     files::write(&source, bench.scaled(4 << 30), 1)?;
-    let cp = || {
-        vec![
-            command("cp", [source.as_path(), &target]),
-            command("sync", [target.as_path()]),
-        ]
-    };
+    let cp = || vec![command("cp", [source.as_path(), &target]), command("sync", [target.as_path()])];
     let ours = |verify: &str| vec![bench.cp(&["--verify", verify], &source, &target)];
     let mut times = [Vec::new(), Vec::new(), Vec::new()];
     // In turn, so that a slow moment of the machine meets all three.
@@ -32,20 +27,8 @@ pub(super) fn one_file(bench: &Bench, report: &mut Report) -> Result<()> {
         }
     }
     let [cp, verified, plain] = times.map(median);
-    report.ratio(
-        "copy one 4 GiB file, verified",
-        verified,
-        "cp + sync",
-        cp,
-        1.3,
-    );
-    report.ratio(
-        "copy one 4 GiB file, verify=none",
-        plain,
-        "cp + sync",
-        cp,
-        1.05,
-    );
+    report.ratio("copy one 4 GiB file, verified", verified, "cp + sync", cp, 1.3);
+    report.ratio("copy one 4 GiB file, verify=none", plain, "cp + sync", cp, 1.05);
     Ok(())
 }
 
@@ -60,30 +43,18 @@ pub(super) fn small_files(bench: &Bench, report: &mut Report) -> Result<()> {
     for _ in 0..ROUNDS {
         files::remove(&target)?;
         let mut rsync = Command::new("rsync");
-        rsync
-            .args(["-a", "--fsync"])
-            .arg(source.join(""))
-            .arg(target.join(""));
+        rsync.args(["-a", "--fsync"]).arg(source.join("")).arg(target.join(""));
         times[0].push(seconds(&mut [rsync])?);
         files::remove(&target)?;
         times[1].push(seconds(&mut [bench.cp(&["-r"], &source, &target)])?);
         files::remove(&target)?;
         files::make_tree_folders(&target, count)?;
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "a count of files is far below 2^52"
-        )]
+        #[expect(clippy::cast_precision_loss, reason = "a count of files is far below 2^52")]
         times[2].push(count as f64 / jobs::haulier(bench, count, &source, &target)?);
     }
     let [rsync, ours, api] = times.map(median);
     report.ratio("10,000 small files", ours, "rsync -a --fsync", rsync, 1.0);
-    report.ratio(
-        "10,000 small files, one transfer each",
-        api,
-        "rsync -a --fsync",
-        rsync,
-        1.0,
-    );
+    report.ratio("10,000 small files, one transfer each", api, "rsync -a --fsync", rsync, 1.0);
     Ok(())
 }
 

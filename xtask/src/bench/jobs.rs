@@ -25,13 +25,7 @@ pub(super) fn tiny(bench: &Bench, report: &mut Report) -> Result<()> {
     let ours = haulier(bench, count, &source, &our_target)?;
     let theirs = rclone(&scratch, count, &source, &their_target)?;
     let measured = format!("{ours:.0}/s, each durable; rclone rcd {theirs:.0}/s");
-    report.add(
-        "2,000 tiny transfers",
-        measured,
-        ours / theirs,
-        " x",
-        Bar::AtLeast(1.0),
-    );
+    report.add("2,000 tiny transfers", measured, ours / theirs, " x", Bar::AtLeast(1.0));
     Ok(())
 }
 
@@ -45,13 +39,10 @@ pub(super) fn haulier(bench: &Bench, count: u64, source: &Path, target: &Path) -
             "source_url": format!("file://{}/{name}", source.display()),
             "destination_url": format!("file://{}/{name}", target.display()),
         });
-        client
-            .post("/v1/transfers", &body.to_string())?
-            .expect_status(201)?;
+        client.post("/v1/transfers", &body.to_string())?.expect_status(201)?;
         Ok(())
     })?;
-    let left =
-        r#"/v1/transfers?limit=1&filter={%22state%22:[%22STATE_NEW%22,%22STATE_RUNNING%22]}"#;
+    let left = r#"/v1/transfers?limit=1&filter={%22state%22:[%22STATE_NEW%22,%22STATE_RUNNING%22]}"#;
     let mut client = server.client()?;
     wait_until(started, || {
         let waiting = client.get(left)?.json(200)?;
@@ -59,12 +50,7 @@ pub(super) fn haulier(bench: &Bench, count: u64, source: &Path, target: &Path) -
     })?;
     let rate = per_second(count, started);
     let failed = r#"/v1/transfers?limit=1&filter={%22state%22:%22STATE_ERROR%22}"#;
-    match client
-        .get(failed)?
-        .json(200)?
-        .as_array()
-        .and_then(|failed| failed.first())
-    {
+    match client.get(failed)?.json(200)?.as_array().and_then(|failed| failed.first()) {
         Some(transfer) => Err(format!("a transfer failed: {transfer}").into()),
         None => Ok(rate),
     }
@@ -74,12 +60,7 @@ fn rclone(scratch: &Scratch, count: u64, source: &Path, target: &Path) -> Result
     tool("rclone", "rclone")?;
     let port = free_port()?;
     let mut command = Command::new("rclone");
-    command.args([
-        "rcd",
-        "--rc-no-auth",
-        "--rc-addr",
-        &format!("127.0.0.1:{port}"),
-    ]);
+    command.args(["rcd", "--rc-no-auth", "--rc-addr", &format!("127.0.0.1:{port}")]);
     let _rcd = Background::start(&mut command, &scratch.join("rclone.log"))?;
     wait_until(Instant::now(), || Ok(Client::connect(port).is_ok()))?;
     let started = Instant::now();
@@ -88,9 +69,7 @@ fn rclone(scratch: &Scratch, count: u64, source: &Path, target: &Path) -> Result
         let body = serde_json::json!({
             "srcFs": source, "srcRemote": name, "dstFs": target, "dstRemote": name, "_async": true,
         });
-        client
-            .post("/operations/copyfile", &body.to_string())?
-            .expect_status(200)?;
+        client.post("/operations/copyfile", &body.to_string())?.expect_status(200)?;
         Ok(())
     })?;
     let mut client = Client::connect(port)?;
@@ -114,10 +93,7 @@ fn wait_until(started: Instant, mut done: impl FnMut() -> Result<bool>) -> Resul
     Ok(())
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "a count of transfers is far below 2^52"
-)]
+#[expect(clippy::cast_precision_loss, reason = "a count of transfers is far below 2^52")]
 fn per_second(count: u64, started: Instant) -> f64 {
     count as f64 / started.elapsed().as_secs_f64()
 }

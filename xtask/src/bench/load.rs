@@ -27,34 +27,19 @@ pub(super) fn run(
     let started = Instant::now();
     let times: std::result::Result<Vec<Vec<Duration>>, String> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..connections)
-            .map(|_| {
-                scope.spawn(|| {
-                    one_connection(port, count, &next, &ask).map_err(|error| error.to_string())
-                })
-            })
+            .map(|_| scope.spawn(|| one_connection(port, count, &next, &ask).map_err(|error| error.to_string())))
             .collect();
         threads
             .into_iter()
-            .map(|thread| {
-                thread
-                    .join()
-                    .unwrap_or_else(|_| Err("a connection's thread panicked".to_owned()))
-            })
+            .map(|thread| thread.join().unwrap_or_else(|_| Err("a connection's thread panicked".to_owned())))
             .collect()
     });
     let seconds = started.elapsed().as_secs_f64();
     let mut times = times?.concat();
     times.sort();
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "a count of requests is far below 2^52"
-    )]
+    #[expect(clippy::cast_precision_loss, reason = "a count of requests is far below 2^52")]
     let per_second = count as f64 / seconds;
-    Ok(Load {
-        per_second,
-        p50: percentile(&times, 0.5),
-        p99: percentile(&times, 0.99),
-    })
+    Ok(Load { per_second, p50: percentile(&times, 0.5), p99: percentile(&times, 0.99) })
 }
 
 fn one_connection(

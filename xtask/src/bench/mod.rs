@@ -42,11 +42,7 @@ impl Bench {
     /// Our own copy, by itself and not through a server.
     fn cp(&self, options: &[&str], source: &Path, target: &Path) -> Command {
         let mut command = Command::new(&self.binary);
-        command
-            .args(["cp", "-q"])
-            .args(options)
-            .arg(source)
-            .arg(target);
+        command.args(["cp", "-q"]).args(options).arg(source).arg(target);
         command
     }
 }
@@ -66,52 +62,22 @@ struct Row {
 }
 
 const ROWS: &[Row] = &[
-    Row {
-        name: "copy",
-        run: copies::one_file,
-    },
-    Row {
-        name: "small-files",
-        run: copies::small_files,
-    },
-    Row {
-        name: "http",
-        run: copies::http,
-    },
-    Row {
-        name: "submit",
-        run: queue::submit,
-    },
-    Row {
-        name: "status",
-        run: queue::status,
-    },
-    Row {
-        name: "recovery",
-        run: queue::recovery,
-    },
-    Row {
-        name: "tiny",
-        run: jobs::tiny,
-    },
-    Row {
-        name: "memory",
-        run: running::memory,
-    },
-    Row {
-        name: "resume",
-        run: running::resume,
-    },
+    Row { name: "copy", run: copies::one_file },
+    Row { name: "small-files", run: copies::small_files },
+    Row { name: "http", run: copies::http },
+    Row { name: "submit", run: queue::submit },
+    Row { name: "status", run: queue::status },
+    Row { name: "recovery", run: queue::recovery },
+    Row { name: "tiny", run: jobs::tiny },
+    Row { name: "memory", run: running::memory },
+    Row { name: "resume", run: running::resume },
 ];
 
 /// `cargo xtask bench [ROW...] [--scale N]`.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let (scale, rows) = choose(arguments)?;
     step("cargo build --release -p haulier");
-    let bench = Bench {
-        binary: process::build("haulier", "release")?,
-        scale,
-    };
+    let bench = Bench { binary: process::build("haulier", "release")?, scale };
     let mut report = Report::default();
     for row in rows {
         step(row.name);
@@ -134,9 +100,7 @@ fn choose(arguments: &[String]) -> Result<(f64, Vec<&'static Row>)> {
     while let Some(word) = words.next() {
         if word == "--scale" {
             let value = words.next().ok_or("--scale needs a number")?;
-            scale = value
-                .parse()
-                .map_err(|_| format!("--scale {value} is not a number"))?;
+            scale = value.parse().map_err(|_| format!("--scale {value} is not a number"))?;
             if !(0.0001..=1.0).contains(&scale) {
                 return Err("--scale goes from 0.0001 to 1".into());
             }
@@ -167,20 +131,12 @@ mod tests {
     #[test]
     fn rows_are_chosen_by_name() {
         assert_eq!(chosen(&[]).unwrap().1.len(), ROWS.len());
-        assert_eq!(
-            chosen(&["http", "--scale", "0.1", "copy"]).unwrap(),
-            (0.1, vec!["http", "copy"])
-        );
+        assert_eq!(chosen(&["http", "--scale", "0.1", "copy"]).unwrap(), (0.1, vec!["http", "copy"]));
     }
 
     #[test]
     fn a_wrong_word_is_named() {
-        assert!(
-            chosen(&["htp"])
-                .unwrap_err()
-                .to_string()
-                .starts_with("there is no row htp; there are: copy")
-        );
+        assert!(chosen(&["htp"]).unwrap_err().to_string().starts_with("there is no row htp; there are: copy"));
         assert!(chosen(&["--scale"]).is_err());
         assert!(chosen(&["--scale", "7"]).is_err());
     }

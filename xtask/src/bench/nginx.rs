@@ -24,11 +24,7 @@ impl Nginx {
         let folder = scratch.join("nginx");
         fs::create_dir_all(folder.join("www"))?;
         let (shown, port) = (folder.display(), free_port()?);
-        let user = if crate::process::is_root() {
-            "user root;"
-        } else {
-            ""
-        };
+        let user = if crate::process::is_root() { "user root;" } else { "" };
         let config = format!(
             "worker_processes 1; daemon off; {user} pid {shown}/pid; error_log {shown}/error.log;
 events {{ worker_connections 1024; }}
@@ -43,27 +39,15 @@ http {{
         );
         fs::write(folder.join("nginx.conf"), config)?;
         let mut command = Command::new(program);
-        command
-            .arg("-c")
-            .arg(folder.join("nginx.conf"))
-            .arg("-e")
-            .arg(folder.join("error.log"));
+        command.arg("-c").arg(folder.join("nginx.conf")).arg("-e").arg(folder.join("error.log"));
         let process = Background::start(&mut command, &folder.join("log"))?;
         for _ in 0..500 {
             if Client::connect(port).is_ok() {
-                return Ok(Self {
-                    _process: process,
-                    folder,
-                    port,
-                });
+                return Ok(Self { _process: process, folder, port });
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        Err(format!(
-            "nginx did not start: {}",
-            fs::read_to_string(folder.join("error.log"))?
-        )
-        .into())
+        Err(format!("nginx did not start: {}", fs::read_to_string(folder.join("error.log"))?).into())
     }
 
     /// Where a file is put to be served.
@@ -79,9 +63,6 @@ http {{
     /// The bytes of all bodies sent until now, of requests that have ended.
     pub(super) fn sent_bytes(&self) -> Result<u64> {
         let log = fs::read_to_string(self.folder.join("access.log"))?;
-        Ok(log
-            .lines()
-            .filter_map(|line| line.split(' ').nth(1)?.parse::<u64>().ok())
-            .sum())
+        Ok(log.lines().filter_map(|line| line.split(' ').nth(1)?.parse::<u64>().ok()).sum())
     }
 }

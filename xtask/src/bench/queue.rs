@@ -17,109 +17,45 @@ const TRANSFERS: &str = "/v1/transfers";
 /// Requests per second that are on disk when they are answered, with many in the table.
 pub(super) fn submit(bench: &Bench, report: &mut Report) -> Result<()> {
     let server = filled_server(bench, bench.scaled(1_000_000))?;
-    let load = post(&server, bench.scaled(20_000), |_| {
-        "file:///dev/null".to_owned()
-    })?;
-    let measured = format!(
-        "p50 {}, p99 {}",
-        milliseconds(load.p50),
-        milliseconds(load.p99)
-    );
-    report.add(
-        "transfers accepted durably",
-        measured,
-        load.per_second,
-        "/s",
-        Bar::AtLeast(1_000.0),
-    );
-    report.add(
-        "  p99",
-        String::new(),
-        load.p99.as_secs_f64() * 1e3,
-        " ms",
-        Bar::AtMost(100.0),
-    );
+    let load = post(&server, bench.scaled(20_000), |_| "file:///dev/null".to_owned())?;
+    let measured = format!("p50 {}, p99 {}", milliseconds(load.p50), milliseconds(load.p99));
+    report.add("transfers accepted durably", measured, load.per_second, "/s", Bar::AtLeast(1_000.0));
+    report.add("  p99", String::new(), load.p99.as_secs_f64() * 1e3, " ms", Bar::AtMost(100.0));
     Ok(())
 }
 
 /// States read per second, with many in the table.
 pub(super) fn status(bench: &Bench, report: &mut Report) -> Result<()> {
     let server = filled_server(bench, bench.scaled(1_000_000))?;
-    let known = server
-        .client()?
-        .get(&format!("{TRANSFERS}?limit=1000"))?
-        .json(200)?;
-    let ids: Vec<&str> = known
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|one| one["id"].as_str())
-        .collect();
-    let load = load::run(
-        server.port(),
-        CONNECTIONS,
-        bench.scaled(50_000),
-        |client, number| {
-            let id = ids[usize::try_from(number)? % ids.len()];
-            client
-                .get(&format!("{TRANSFERS}/{id}"))?
-                .expect_status(200)?;
-            Ok(())
-        },
-    )?;
-    report.add(
-        "status reads",
-        format!("p50 {}", milliseconds(load.p50)),
-        load.per_second,
-        "/s",
-        Bar::AtLeast(5_000.0),
-    );
-    report.add(
-        "  p99",
-        String::new(),
-        load.p99.as_secs_f64() * 1e3,
-        " ms",
-        Bar::AtMost(20.0),
-    );
+    let known = server.client()?.get(&format!("{TRANSFERS}?limit=1000"))?.json(200)?;
+    let ids: Vec<&str> = known.as_array().into_iter().flatten().filter_map(|one| one["id"].as_str()).collect();
+    let load = load::run(server.port(), CONNECTIONS, bench.scaled(50_000), |client, number| {
+        let id = ids[usize::try_from(number)? % ids.len()];
+        client.get(&format!("{TRANSFERS}/{id}"))?.expect_status(200)?;
+        Ok(())
+    })?;
+    report.add("status reads", format!("p50 {}", milliseconds(load.p50)), load.per_second, "/s", Bar::AtLeast(5_000.0));
+    report.add("  p99", String::new(), load.p99.as_secs_f64() * 1e3, " ms", Bar::AtMost(20.0));
     Ok(())
 }
 
 /// A backlog left by a crash: how soon the server answers, and how soon something moves.
 pub(super) fn recovery(bench: &Bench, report: &mut Report) -> Result<()> {
     let mut server = Server::start(&bench.binary, WAITING)?;
-    post(&server, bench.scaled(100_000), |_| {
-        "file:///dev/null".to_owned()
-    })?;
+    post(&server, bench.scaled(100_000), |_| "file:///dev/null".to_owned())?;
     let started = Instant::now();
     server.crash_and_restart(&["autostart = true"])?;
     let ready = server.ready_after.as_secs_f64();
-    report.add(
-        "100,000 queued: ready",
-        String::new(),
-        ready,
-        " s",
-        Bar::AtMost(5.0),
-    );
+    report.add("100,000 queued: ready", String::new(), ready, " s", Bar::AtMost(5.0));
     let filter = r#"?limit=1&filter={%22state%22:[%22STATE_RUNNING%22,%22STATE_COMPLETE%22]}"#;
     let mut client = server.client()?;
-    while client
-        .get(&format!("{TRANSFERS}{filter}"))?
-        .json(200)?
-        .as_array()
-        .is_none_or(Vec::is_empty)
-    {
+    while client.get(&format!("{TRANSFERS}{filter}"))?.json(200)?.as_array().is_none_or(Vec::is_empty) {
         if started.elapsed() > Duration::from_secs(60) {
             return Err("nothing moved within a minute".into());
         }
         std::thread::sleep(Duration::from_millis(10));
     }
-    report.add(
-        "100,000 queued: moving",
-        String::new(),
-        started.elapsed().as_secs_f64(),
-        " s",
-        Bar::AtMost(10.0),
-    );
+    report.add("100,000 queued: moving", String::new(), started.elapsed().as_secs_f64(), " s", Bar::AtMost(10.0));
     Ok(())
 }
 
@@ -127,8 +63,7 @@ pub(super) fn recovery(bench: &Bench, report: &mut Report) -> Result<()> {
 fn post(server: &Server, count: u64, target: impl Fn(u64) -> String + Sync) -> Result<load::Load> {
     load::run(server.port(), CONNECTIONS, count, |client, number| {
         let target = target(number);
-        let body =
-            format!(r#"{{"source_url":"file:///etc/hostname","destination_url":"{target}"}}"#);
+        let body = format!(r#"{{"source_url":"file:///etc/hostname","destination_url":"{target}"}}"#);
         client.post(TRANSFERS, &body)?.expect_status(201)?;
         Ok(())
     })
@@ -156,11 +91,6 @@ db.commit()
 db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 "#;
     super::tool("python3", "python3")?;
-    output(
-        Command::new("python3")
-            .args(["-c", PROGRAM])
-            .arg(database)
-            .arg(rows.to_string()),
-    )?;
+    output(Command::new("python3").args(["-c", PROGRAM]).arg(database).arg(rows.to_string()))?;
     Ok(())
 }

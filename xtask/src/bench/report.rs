@@ -47,22 +47,9 @@ pub(super) struct Report {
 
 impl Report {
     /// Adds a figure and says it at once: a long run should not be silent until its end.
-    pub(super) fn add(
-        &mut self,
-        what: &str,
-        measured: String,
-        figure: f64,
-        unit: &'static str,
-        bar: Bar,
-    ) {
+    pub(super) fn add(&mut self, what: &str, measured: String, figure: f64, unit: &'static str, bar: Bar) {
         println!("{what}: {figure:.2}{unit} (bar {bar}); {measured}");
-        self.lines.push(Line {
-            what: what.to_owned(),
-            measured,
-            figure,
-            unit,
-            bar,
-        });
+        self.lines.push(Line { what: what.to_owned(), measured, figure, unit, bar });
     }
 
     /// Adds a ratio of two times, of which the first is ours.
@@ -79,34 +66,18 @@ impl Report {
 
     /// How many lines are below their bar or were not measured.
     pub(super) fn failures(&self) -> usize {
-        self.lines
-            .iter()
-            .filter(|line| !line.bar.is_met(line.figure))
-            .count()
-            + self.skipped.len()
+        self.lines.iter().filter(|line| !line.bar.is_met(line.figure)).count() + self.skipped.len()
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "{:<46} {:>14} {:>10}  {:<5} measured",
-            "", "figure", "bar", ""
-        )?;
+        writeln!(f, "{:<46} {:>14} {:>10}  {:<5} measured", "", "figure", "bar", "")?;
         for line in &self.lines {
             let figure = format!("{:.2}{}", line.figure, line.unit);
-            let verdict = if line.bar.is_met(line.figure) {
-                "met"
-            } else {
-                "MISS"
-            };
+            let verdict = if line.bar.is_met(line.figure) { "met" } else { "MISS" };
             let bar = line.bar.to_string();
-            writeln!(
-                f,
-                "{:<46} {figure:>14} {bar:>10}  {verdict:<5} {}",
-                line.what, line.measured
-            )?;
+            writeln!(f, "{:<46} {figure:>14} {bar:>10}  {verdict:<5} {}", line.what, line.measured)?;
         }
         for skipped in &self.skipped {
             writeln!(f, "not measured: {skipped}")?;

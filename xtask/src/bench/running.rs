@@ -24,37 +24,16 @@ pub(super) fn memory(bench: &Bench, report: &mut Report) -> Result<()> {
     files::write(&nginx.file("source"), bench.scaled(256 << 20), 3)?;
     let server = Server::start(&bench.binary, &[])?;
     let idle = peak_mib(&server)?;
-    report.add(
-        "memory idle",
-        String::new(),
-        idle,
-        " MiB",
-        Bar::AtMost(64.0),
-    );
+    report.add("memory idle", String::new(), idle, " MiB", Bar::AtMost(64.0));
     let ids = (0..TOGETHER)
-        .map(|number| {
-            submit(
-                &server,
-                &nginx.url("slow/source"),
-                &scratch,
-                &format!("target-{number}"),
-            )
-        })
+        .map(|number| submit(&server, &nginx.url("slow/source"), &scratch, &format!("target-{number}")))
         .collect::<Result<Vec<_>>>()?;
     for id in &ids {
-        wait_for(&server, id, |transfer| {
-            transfer["state"] == "STATE_COMPLETE"
-        })?;
+        wait_for(&server, id, |transfer| transfer["state"] == "STATE_COMPLETE")?;
     }
     let each = (peak_mib(&server)? - idle) / f64::from(TOGETHER);
     let measured = format!("{TOGETHER} at once, parts in flight included");
-    report.add(
-        "memory per running transfer",
-        measured,
-        each,
-        " MiB",
-        Bar::AtMost(8.0 + PARTS_MIB),
-    );
+    report.add("memory per running transfer", measured, each, " MiB", Bar::AtMost(8.0 + PARTS_MIB));
     Ok(())
 }
 
@@ -67,32 +46,17 @@ pub(super) fn resume(bench: &Bench, report: &mut Report) -> Result<()> {
     files::write(&source, size, 4)?;
     let mut server = Server::start(&bench.binary, &[])?;
     let id = submit(&server, &nginx.url("slow/source"), &scratch, "target")?;
-    let halfway = |transfer: &Value| {
-        transfer["progress"]
-            .as_u64()
-            .is_some_and(|safe| safe >= size / 3)
-    };
+    let halfway = |transfer: &Value| transfer["progress"].as_u64().is_some_and(|safe| safe >= size / 3);
     let before = wait_for(&server, &id, halfway)?;
     server.crash_and_restart(&[])?;
-    wait_for(&server, &id, |transfer| {
-        transfer["state"] == "STATE_COMPLETE"
-    })?;
+    wait_for(&server, &id, |transfer| transfer["state"] == "STATE_COMPLETE")?;
     if fs::metadata(scratch.join("target"))?.len() != size {
         return Err("the resumed copy has another length".into());
     }
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "file sizes here are far below 2^52"
-    )]
+    #[expect(clippy::cast_precision_loss, reason = "file sizes here are far below 2^52")]
     let again = nginx.sent_bytes()?.saturating_sub(size) as f64 / MIB;
     let measured = format!("killed at {} of {size} bytes safe", before["progress"]);
-    report.add(
-        "sent again after kill -9",
-        measured,
-        again,
-        " MiB",
-        Bar::AtMost(PARTS_MIB),
-    );
+    report.add("sent again after kill -9", measured, again, " MiB", Bar::AtMost(PARTS_MIB));
     Ok(())
 }
 
@@ -102,14 +66,8 @@ fn submit(server: &Server, url: &str, scratch: &Scratch, name: &str) -> Result<S
         "source_url": url,
         "destination_url": format!("file://{}", target.display()),
     });
-    let transfer = server
-        .client()?
-        .post("/v1/transfers", &body.to_string())?
-        .json(201)?;
-    Ok(transfer["id"]
-        .as_str()
-        .ok_or("a transfer without an id")?
-        .to_owned())
+    let transfer = server.client()?.post("/v1/transfers", &body.to_string())?.json(201)?;
+    Ok(transfer["id"].as_str().ok_or("a transfer without an id")?.to_owned())
 }
 
 /// Asks for a transfer until it is as wanted; one that failed is an error.

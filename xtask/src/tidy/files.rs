@@ -10,9 +10,7 @@ const LOOK_AGAIN: usize = 500;
 const TOO_LONG: usize = 900;
 
 /// Names that say nothing. The thing has a name; look for it.
-const BANNED_NAMES: &[&str] = &[
-    "utils", "util", "common", "helpers", "helper", "misc", "manager", "core",
-];
+const BANNED_NAMES: &[&str] = &["utils", "util", "common", "helpers", "helper", "misc", "manager", "core"];
 
 /// What someone meant to come back to. Spelled in halves, so that this file does not contain them.
 const LEFTOVERS: &[&str] = &[
@@ -35,10 +33,7 @@ pub(super) fn check_name(path: &Path, findings: &mut Findings) {
         }
     }
     if path.to_string_lossy().ends_with(".snap.new") {
-        findings.fault(format!(
-            "{}: a snapshot nobody has accepted",
-            path.display()
-        ));
+        findings.fault(format!("{}: a snapshot nobody has accepted", path.display()));
     }
 }
 
@@ -50,17 +45,11 @@ pub(super) fn check_text(path: &Path, text: &str, findings: &mut Findings) {
     }
     for (index, line) in text.lines().enumerate() {
         if let Some(leftover) = LEFTOVERS.iter().find(|leftover| has_word(line, leftover)) {
-            findings.fault(format!(
-                "{path_shown}:{}: {leftover} is left over",
-                index + 1
-            ));
+            findings.fault(format!("{path_shown}:{}: {leftover} is left over", index + 1));
         }
         let todo = concat!("TO", "DO");
         if has_word(line, todo) && !line.contains(&format!("{todo}(#")) {
-            findings.fault(format!(
-                "{path_shown}:{}: a {todo} names an issue",
-                index + 1
-            ));
+            findings.fault(format!("{path_shown}:{}: a {todo} names an issue", index + 1));
         }
     }
     if is_test(path) {
@@ -74,23 +63,18 @@ pub(super) fn check_text(path: &Path, text: &str, findings: &mut Findings) {
 }
 
 fn is_test(path: &Path) -> bool {
-    path.iter()
-        .any(|name| name == "tests" || name == "tests.rs")
+    path.iter().any(|name| name == "tests" || name == "tests.rs")
 }
 
 /// Lines up to the test module, which stands last.
 fn length_without_tests(text: &str) -> usize {
     let lines: Vec<&str> = text.lines().collect();
-    lines
-        .windows(2)
-        .position(|pair| pair[0] == "#[cfg(test)]" && pair[1].starts_with("mod "))
-        .unwrap_or(lines.len())
+    lines.windows(2).position(|pair| pair[0] == "#[cfg(test)]" && pair[1].starts_with("mod ")).unwrap_or(lines.len())
 }
 
 /// Whether a line holds a word that is not part of a longer one.
 fn has_word(line: &str, word: &str) -> bool {
-    let joins =
-        |character: Option<char>| character.is_some_and(|c| c.is_alphanumeric() || c == '_');
+    let joins = |character: Option<char>| character.is_some_and(|c| c.is_alphanumeric() || c == '_');
     let ends_open = word.ends_with(char::is_alphanumeric);
     line.match_indices(word).any(|(at, _)| {
         let before = line[..at].chars().next_back();
@@ -114,84 +98,52 @@ mod tests {
     #[test]
     fn a_plain_file_is_fine() {
         let text = "//! A plain file.\n\nfn plain() {}\n";
-        assert_eq!(
-            findings("crates/haulier-base/src/id.rs", text),
-            Findings::default()
-        );
+        assert_eq!(findings("crates/haulier-base/src/id.rs", text), Findings::default());
     }
 
     #[test]
     fn a_file_says_what_lives_in_it() {
-        assert_eq!(
-            findings("src/id.rs", "fn id() {}\n").faults,
-            ["src/id.rs: does not open with //!"]
-        );
+        assert_eq!(findings("src/id.rs", "fn id() {}\n").faults, ["src/id.rs: does not open with //!"]);
     }
 
     #[test]
     fn length_counts_no_tests() {
         let body = "fn line() {}\n".repeat(510);
         let long = format!("//! Long.\n{body}");
-        assert_eq!(
-            findings("src/long.rs", &long).warnings,
-            ["src/long.rs: 511 lines"]
-        );
+        assert_eq!(findings("src/long.rs", &long).warnings, ["src/long.rs: 511 lines"]);
         let tested = format!("//! Tested.\n#[cfg(test)]\nmod tests {{\n{body}{body}}}\n");
         assert_eq!(findings("src/tested.rs", &tested), Findings::default());
         assert_eq!(findings("tests/it/story.rs", &long), Findings::default());
         let endless = format!("//! Endless.\n{body}{body}");
-        assert_eq!(
-            findings("src/endless.rs", &endless).faults,
-            ["src/endless.rs: 1021 lines"]
-        );
+        assert_eq!(findings("src/endless.rs", &endless).faults, ["src/endless.rs: 1021 lines"]);
     }
 
     #[test]
     fn leftovers_are_found_with_their_line() {
         for leftover in LEFTOVERS {
             let text = format!("//! Left.\n// {leftover}\n");
-            assert_eq!(
-                findings("src/left.rs", &text).faults,
-                [format!("src/left.rs:2: {leftover} is left over")]
-            );
+            assert_eq!(findings("src/left.rs", &text).faults, [format!("src/left.rs:2: {leftover} is left over")]);
         }
     }
 
     #[test]
     fn a_pattern_for_temporary_names_is_no_leftover() {
-        let text = concat!(
-            "//! Names.\nconst PATTERN: &str = \".haulier-XX",
-            "XXXX\";\n"
-        );
+        let text = concat!("//! Names.\nconst PATTERN: &str = \".haulier-XX", "XXXX\";\n");
         assert_eq!(findings("src/names.rs", text), Findings::default());
     }
 
     #[test]
     fn what_is_to_be_done_names_an_issue() {
         let todo = concat!("TO", "DO");
-        assert_eq!(
-            findings("src/a.rs", &format!("//! A.\n// {todo}: later\n"))
-                .faults
-                .len(),
-            1
-        );
-        assert_eq!(
-            findings("src/a.rs", &format!("//! A.\n// {todo}(#12): later\n")).faults,
-            [""; 0]
-        );
+        assert_eq!(findings("src/a.rs", &format!("//! A.\n// {todo}: later\n")).faults.len(), 1);
+        assert_eq!(findings("src/a.rs", &format!("//! A.\n// {todo}(#12): later\n")).faults, [""; 0]);
     }
 
     #[test]
     fn empty_names_are_refused_for_folders_and_modules() {
-        assert_eq!(
-            findings("src/utils.rs", "//! U.\n").faults,
-            ["src/utils.rs: nothing is named utils here"]
-        );
+        assert_eq!(findings("src/utils.rs", "//! U.\n").faults, ["src/utils.rs: nothing is named utils here"]);
         assert_eq!(findings("tests/common/mod.rs", "//! C.\n").faults.len(), 1);
-        assert_eq!(
-            findings("docs/misc.rs.md", "//! A page, not a module.\n").faults,
-            [""; 0]
-        );
+        assert_eq!(findings("docs/misc.rs.md", "//! A page, not a module.\n").faults, [""; 0]);
     }
 
     #[test]

@@ -25,51 +25,18 @@ const BELOW_ROOMS: &[&str] = &[
 ];
 
 const PLACES: &[Place] = &[
-    Place {
-        name: "haulier-base",
-        floor: 0,
-        imports: &[],
-    },
-    Place {
-        name: "haulier-storage",
-        floor: 1,
-        imports: &["haulier-base"],
-    },
-    Place {
-        name: "haulier-catalog",
-        floor: 1,
-        imports: &["haulier-base"],
-    },
-    Place {
-        name: "haulier-http",
-        floor: 1,
-        imports: &["haulier-base"],
-    },
-    Place {
-        name: "haulier-mover",
-        floor: 2,
-        imports: &["haulier-base", "haulier-storage"],
-    },
-    Place {
-        name: "haulier-work",
-        floor: 2,
-        imports: &["haulier-base", "haulier-catalog"],
-    },
+    Place { name: "haulier-base", floor: 0, imports: &[] },
+    Place { name: "haulier-storage", floor: 1, imports: &["haulier-base"] },
+    Place { name: "haulier-catalog", floor: 1, imports: &["haulier-base"] },
+    Place { name: "haulier-http", floor: 1, imports: &["haulier-base"] },
+    Place { name: "haulier-mover", floor: 2, imports: &["haulier-base", "haulier-storage"] },
+    Place { name: "haulier-work", floor: 2, imports: &["haulier-base", "haulier-catalog"] },
     Place {
         name: "haulier-access",
         floor: 2,
-        imports: &[
-            "haulier-base",
-            "haulier-catalog",
-            "haulier-storage",
-            "haulier-http",
-        ],
+        imports: &["haulier-base", "haulier-catalog", "haulier-storage", "haulier-http"],
     },
-    Place {
-        name: "haulier-transfer",
-        floor: 3,
-        imports: BELOW_ROOMS,
-    },
+    Place { name: "haulier-transfer", floor: 3, imports: BELOW_ROOMS },
     Place {
         name: "haulier",
         floor: 4,
@@ -85,16 +52,8 @@ const PLACES: &[Place] = &[
         ],
     },
     // These two stand beside the house: nothing that ships imports them.
-    Place {
-        name: "haulier-testkit",
-        floor: 3,
-        imports: BELOW_ROOMS,
-    },
-    Place {
-        name: "xtask",
-        floor: 0,
-        imports: &[],
-    },
+    Place { name: "haulier-testkit", floor: 3, imports: BELOW_ROOMS },
+    Place { name: "xtask", floor: 0, imports: &[] },
 ];
 
 const DEVELOPMENT_ONLY: &[&str] = &["haulier-testkit", "xtask"];
@@ -132,12 +91,7 @@ pub(super) fn packages() -> Result<Vec<Package>> {
     struct Metadata {
         packages: Vec<Package>,
     }
-    let text = output(&mut cargo([
-        "metadata",
-        "--no-deps",
-        "--format-version",
-        "1",
-    ]))?;
+    let text = output(&mut cargo(["metadata", "--no-deps", "--format-version", "1"]))?;
     Ok(serde_json::from_str::<Metadata>(&text)?.packages)
 }
 
@@ -145,10 +99,7 @@ pub(super) fn packages() -> Result<Vec<Package>> {
 pub(super) fn check(packages: &[Package], findings: &mut Findings) {
     for package in packages {
         let Some(place) = find(&package.name) else {
-            findings.fault(format!(
-                "{} has no line in the table of floors",
-                package.name
-            ));
+            findings.fault(format!("{} has no line in the table of floors", package.name));
             continue;
         };
         for dependency in &package.dependencies {
@@ -166,10 +117,7 @@ fn check_import(place: &Place, dependency: &Dependency, findings: &mut Findings)
     let for_itself = place.name == imported.name && dependency.is_development();
     if DEVELOPMENT_ONLY.contains(&imported.name) {
         if !dependency.is_development() {
-            findings.fault(format!(
-                "{} imports {}, which is for tests only",
-                place.name, imported.name
-            ));
+            findings.fault(format!("{} imports {}, which is for tests only", place.name, imported.name));
         }
     } else if !for_itself && !place.imports.contains(&imported.name) {
         findings.fault(format!(
@@ -182,11 +130,7 @@ fn check_import(place: &Place, dependency: &Dependency, findings: &mut Findings)
 fn check_kept(place: &Place, dependency: &Dependency, findings: &mut Findings) {
     for (library, keepers) in KEPT {
         if dependency.name == *library && !keepers.contains(&place.name) {
-            findings.fault(format!(
-                "{} names {library}; only {} may",
-                place.name,
-                keepers.join(" and ")
-            ));
+            findings.fault(format!("{} names {library}; only {} may", place.name, keepers.join(" and ")));
         }
     }
 }
@@ -202,10 +146,7 @@ mod tests {
     fn faults(name: &str, dependency: &str, kind: Option<&str>) -> Vec<String> {
         let package = Package {
             name: name.to_owned(),
-            dependencies: vec![Dependency {
-                name: dependency.to_owned(),
-                kind: kind.map(str::to_owned),
-            }],
+            dependencies: vec![Dependency { name: dependency.to_owned(), kind: kind.map(str::to_owned) }],
         };
         let mut findings = Findings::default();
         check(&[package], &mut findings);
@@ -218,11 +159,7 @@ mod tests {
             for import in place.imports {
                 let imported = find(import).expect("the table names only its own lines");
                 let beside = place.name == "haulier-testkit";
-                assert!(
-                    imported.floor < place.floor || beside,
-                    "{} imports {import}",
-                    place.name
-                );
+                assert!(imported.floor < place.floor || beside, "{} imports {import}", place.name);
             }
         }
         assert_eq!(faults("haulier-mover", "haulier-storage", None), [""; 0]);
@@ -242,10 +179,7 @@ mod tests {
 
     #[test]
     fn the_testkit_is_for_tests() {
-        assert_eq!(
-            faults("haulier-transfer", "haulier-testkit", Some("dev")),
-            [""; 0]
-        );
+        assert_eq!(faults("haulier-transfer", "haulier-testkit", Some("dev")), [""; 0]);
         assert_eq!(
             faults("haulier-transfer", "haulier-testkit", None),
             ["haulier-transfer imports haulier-testkit, which is for tests only"]
@@ -254,14 +188,8 @@ mod tests {
 
     #[test]
     fn a_test_may_not_reach_up_either() {
-        assert_eq!(
-            faults("haulier-catalog", "haulier-work", Some("dev")).len(),
-            1
-        );
-        assert_eq!(
-            faults("haulier-storage", "haulier-storage", Some("dev")),
-            [""; 0]
-        );
+        assert_eq!(faults("haulier-catalog", "haulier-work", Some("dev")).len(), 1);
+        assert_eq!(faults("haulier-storage", "haulier-storage", Some("dev")), [""; 0]);
     }
 
     #[test]
@@ -274,9 +202,6 @@ mod tests {
 
     #[test]
     fn a_stranger_is_a_fault() {
-        assert_eq!(
-            faults("haulier-cellar", "serde", None),
-            ["haulier-cellar has no line in the table of floors"]
-        );
+        assert_eq!(faults("haulier-cellar", "serde", None), ["haulier-cellar has no line in the table of floors"]);
     }
 }

@@ -56,22 +56,13 @@ mod tests {
 
     #[test]
     fn one_side_missing_is_a_fault() {
-        assert_eq!(
-            faults(&["0001_a.sql", "0002_b.sql"], &["0001_a.sql"]),
-            ["migrations/postgres has no 0002_b.sql"]
-        );
+        assert_eq!(faults(&["0001_a.sql", "0002_b.sql"], &["0001_a.sql"]), ["migrations/postgres has no 0002_b.sql"]);
         assert_eq!(faults(&["0001_a.sql"], &["0001_b.sql"]).len(), 2);
     }
 
     #[test]
     fn gaps_and_doubles_are_faults() {
-        assert_eq!(
-            faults(&["0001_a.sql", "0003_b.sql"], &["0001_a.sql", "0003_b.sql"]).len(),
-            1
-        );
-        assert_eq!(
-            faults(&["0001_a.sql", "0001_b.sql"], &["0001_a.sql", "0001_b.sql"]).len(),
-            1
-        );
+        assert_eq!(faults(&["0001_a.sql", "0003_b.sql"], &["0001_a.sql", "0003_b.sql"]).len(), 1);
+        assert_eq!(faults(&["0001_a.sql", "0001_b.sql"], &["0001_a.sql", "0001_b.sql"]).len(), 1);
     }
 }

@@ -55,15 +55,11 @@ pub(crate) fn run() -> Result<()> {
 
 /// Calls `see` for every file of ours below a folder, in a settled order.
 fn visit(folder: &Path, see: &mut dyn FnMut(&Path) -> Result<()>) -> Result<()> {
-    let mut paths: Vec<_> = fs::read_dir(folder)?
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect::<std::io::Result<_>>()?;
+    let mut paths: Vec<_> =
+        fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect::<std::io::Result<_>>()?;
     paths.sort();
     for path in paths {
-        let name = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .unwrap_or_default();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         if path.is_dir() {
             if !matches!(name, ".git" | "target" | "haulier-data") {
                 visit(&path, see)?;

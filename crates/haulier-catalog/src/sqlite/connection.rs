@@ -21,8 +21,7 @@ const BUSY: Duration = Duration::from_secs(10);
 /// Opens the one connection that writes. Every commit is on disk before it answers.
 pub(super) fn open_writer(path: &Path) -> Result<Connection> {
     let connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    let mode: String =
-        connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(translate)?;
+    let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(translate)?;
     if mode != "wal" {
         return Err(Error::unavailable("this file system does not support SQLite's write-ahead log")
             .context("path", path.display()));
@@ -42,8 +41,7 @@ fn open(path: &Path, access: OpenFlags) -> Result<Connection> {
     if rusqlite::version_number() < OLDEST_SAFE {
         return Err(Error::internal(format!("SQLite {} is too old to be safe", rusqlite::version())));
     }
-    let connection =
-        Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(translate)?;
+    let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(translate)?;
     connection.busy_timeout(BUSY).map_err(translate)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(connection)
@@ -63,7 +61,8 @@ pub(super) fn run(connection: &Connection, sql: Sql, args: &[Value]) -> Result<A
         // SQLite numbers `$n` by first appearance, so it is looked up by name.
         let name = format!("${}", index + 1);
         let place = statement.parameter_index(&name).map_err(failed)?;
-        let place = place.ok_or_else(|| Error::internal(format!("the statement has no {name}")).context("sql", &text))?;
+        let place =
+            place.ok_or_else(|| Error::internal(format!("the statement has no {name}")).context("sql", &text))?;
         statement.raw_bind_parameter(place, value).map_err(failed)?;
     }
     let width = statement.column_count();
@@ -75,7 +74,8 @@ pub(super) fn run(connection: &Connection, sql: Sql, args: &[Value]) -> Result<A
     let mut rows = Vec::new();
     let mut found = statement.raw_query();
     while let Some(row) = found.next().map_err(failed)? {
-        let values = (0..width).map(|index| row.get_ref(index).map_err(failed).and_then(value)).collect::<Result<_>>()?;
+        let values =
+            (0..width).map(|index| row.get_ref(index).map_err(failed).and_then(value)).collect::<Result<_>>()?;
         rows.push(Row::new(columns.clone(), values));
     }
     Ok(Answer { changed: rows.len() as u64, rows })

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use haulier_base::ErrorKind;
-use haulier_catalog::{Catalog, Dialect, Sql, leases};
 use haulier_catalog::queue::{self, Claim, Lease, NewTask, Renewal, Settlement, Stopped};
+use haulier_catalog::{Catalog, Dialect, Sql, leases};
 use haulier_testkit::both_databases;
 
 const LEASE: Duration = Duration::from_secs(15);

@@ -83,7 +83,9 @@ fn store_with(bytes: &Bytes) -> (MemoryStore, MemoryStore) {
 #[tokio::test]
 async fn ranges_land_at_position_zero_with_their_checksum() {
     let bytes = pattern(3_000_000);
-    for (start, end) in [(0, None), (0, Some(0)), (7, Some(7)), (1, Some(2)), (5, None), (9, Some(9_000_000)), (3_000_000, None)] {
+    for (start, end) in
+        [(0, None), (0, Some(0)), (7, Some(7)), (1, Some(2)), (5, None), (9, Some(9_000_000)), (3_000_000, None)]
+    {
         let (source, target) = store_with(&bytes);
         let mut mv = a_move(Arc::new(source), Arc::new(target.clone()));
         mv.range = ByteRange { start, end };
@@ -111,9 +113,13 @@ async fn a_start_beyond_the_end_names_both_numbers() {
 #[tokio::test]
 async fn every_broken_step_is_survived_by_going_on() {
     let bytes = pattern(3_000_000);
-    for (part_size, step) in
-        [(600_000, Step::Read), (600_000, Step::Put), (1 << 30, Step::Put), (600_000, Step::Flush), (1 << 30, Step::Read)]
-    {
+    for (part_size, step) in [
+        (600_000, Step::Read),
+        (600_000, Step::Put),
+        (1 << 30, Step::Put),
+        (600_000, Step::Flush),
+        (1 << 30, Step::Read),
+    ] {
         for turn in 1..8 {
             let (source, target) = store_with(&bytes);
             let script = FaultScript::new().on(step, turn, Fault::Fail(ErrorKind::Unavailable));

@@ -162,9 +162,8 @@ impl Storage for MemoryStore {
         request.check_version(&meta)?;
         let range = request.range_of(stored.bytes.len() as u64)?;
         let mut rest = stored.bytes.slice(range.start as usize..range.end as usize);
-        let chunks = std::iter::from_fn(move || {
-            (!rest.is_empty()).then(|| Ok(rest.split_to(rest.len().min(CHUNK_BYTES))))
-        });
+        let chunks =
+            std::iter::from_fn(move || (!rest.is_empty()).then(|| Ok(rest.split_to(rest.len().min(CHUNK_BYTES)))));
         let stream = stream::iter(chunks).boxed();
         Ok(ObjectRead { meta, start: range.start, end: Some(range.end), stream, handle: None })
     }

@@ -244,13 +244,7 @@ impl ObjectWriter for Writer {
         }
     }
 
-    async fn copy_range(
-        &self,
-        source: &FileHandle,
-        source_offset: u64,
-        offset: u64,
-        len: u64,
-    ) -> Result<Option<u64>> {
+    async fn copy_range(&self, source: &FileHandle, source_offset: u64, offset: u64, len: u64) -> Result<Option<u64>> {
         match self.script.take(Step::Put).await? {
             Some(Fault::Lose) => Ok(Some(len)),
             _ => self.inner.copy_range(source, source_offset, offset, len).await,

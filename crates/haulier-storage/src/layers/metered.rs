@@ -150,13 +150,7 @@ impl ObjectWriter for Writer {
         Ok(())
     }
 
-    async fn copy_range(
-        &self,
-        source: &FileHandle,
-        source_offset: u64,
-        offset: u64,
-        len: u64,
-    ) -> Result<Option<u64>> {
+    async fn copy_range(&self, source: &FileHandle, source_offset: u64, offset: u64, len: u64) -> Result<Option<u64>> {
         let copied = self.meters.note(self.inner.copy_range(source, source_offset, offset, len).await)?;
         add(&self.meters.written_bytes, copied.unwrap_or(0));
         Ok(copied)

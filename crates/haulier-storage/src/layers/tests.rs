@@ -40,9 +40,11 @@ async fn all_layers_conform() {
 async fn retries_end_with_success_or_with_the_attempts() {
     let (store, path) = store();
     let fail = |kind| Fault::Fail(kind);
-    let twice = FaultScript::new()
-        .on(Step::Stat, 1, fail(ErrorKind::Unavailable))
-        .on(Step::Stat, 2, fail(ErrorKind::Unavailable));
+    let twice = FaultScript::new().on(Step::Stat, 1, fail(ErrorKind::Unavailable)).on(
+        Step::Stat,
+        2,
+        fail(ErrorKind::Unavailable),
+    );
     let storage = Retrying::new(Arc::new(Faulty::new(Arc::new(store.clone()), twice.clone())), quick());
     storage.stat(&path).await.unwrap();
     assert_eq!(twice.count(Step::Stat), 3);

@@ -126,13 +126,7 @@ impl ObjectWriter for Writer {
         self.inner.put_at(offset, bytes).await
     }
 
-    async fn copy_range(
-        &self,
-        source: &FileHandle,
-        source_offset: u64,
-        offset: u64,
-        len: u64,
-    ) -> Result<Option<u64>> {
+    async fn copy_range(&self, source: &FileHandle, source_offset: u64, offset: u64, len: u64) -> Result<Option<u64>> {
         let copied = self.inner.copy_range(source, source_offset, offset, len).await?;
         self.pace.take(copied.unwrap_or(0)).await;
         Ok(copied)

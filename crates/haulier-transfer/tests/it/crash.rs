@@ -61,7 +61,7 @@ both_databases! {
 
     async fn a_cancel_survives_the_death_of_its_executor(catalog: TestCatalog) {
         let room = Room::new(catalog).await;
-        room.source("a", 5000);
+        let bytes = room.source("a", 5000);
         let id = room.submit(&room.url("a"), &room.url("b"), json!({})).await;
         let cut = Arc::new(AtomicBool::new(false));
         // Far enough to be RUNNING, not far enough to end.
@@ -79,8 +79,8 @@ both_databases! {
         }
         assert_eq!(room.act(&id, json!({ "xferaction": "cancel" })).await.status, 202);
         room.catalog.clock.advance(LEASE_OVER);
-        room.run_tasks().await;
-        assert_eq!(room.document(&id).await["state"], "STATE_CANCELED");
-        assert!(!room.path("b").exists());
+        assert_eq!(room.run_to_the_end(&id).await["state"], "STATE_CANCELED");
+        // The executor may have died after it published the file; half a file never has that name.
+        assert!(std::fs::read(room.path("b")).is_ok_and(|b| b == bytes) || !room.path("b").exists());
     }
 }

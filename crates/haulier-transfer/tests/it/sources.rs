@@ -144,7 +144,9 @@ async fn answer(mut stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
                 to - 1,
                 body.len()
             ),
-            None => format!("HTTP/1.1 200 x\r\nAccept-Ranges: bytes\r\nETag: {tag}\r\nContent-Length: {claimed}\r\n\r\n"),
+            None => {
+                format!("HTTP/1.1 200 x\r\nAccept-Ranges: bytes\r\nETag: {tag}\r\nContent-Length: {claimed}\r\n\r\n")
+            }
         };
         stream.write_all(head.as_bytes()).await?;
         if is_head {

@@ -57,7 +57,13 @@ impl Client {
     }
 
     /// One request; an answer that is no success is an error.
-    pub(crate) async fn send(&self, method: Method, url: Url, body: Option<&Value>, key: Option<&str>) -> Result<Answer> {
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        url: Url,
+        body: Option<&Value>,
+        key: Option<&str>,
+    ) -> Result<Answer> {
         let mut request = self.http.request(method, url.clone()).headers(self.headers(key)?);
         if let Some(body) = body {
             request = request.json(body);

@@ -40,7 +40,8 @@ pub(crate) fn run(command: ConfigCommand, output: &Output) -> Outcome {
         ConfigCommand::Show(args) => {
             let config = load(&args)?;
             if output.format() == Format::Table {
-                let text = toml::to_string(&config).map_err(|error| Failure::new("cannot print", unprintable(error)))?;
+                let text =
+                    toml::to_string(&config).map_err(|error| Failure::new("cannot print", unprintable(error)))?;
                 output.raw(text.as_bytes());
             } else {
                 let value = serde_json::to_value(&config);

@@ -64,7 +64,10 @@ fn a_node_describes_itself() {
     assert!(docs.contains("/v1/transfers/{id}") || docs.contains("/v1/transfers/{transfer_id}"), "{docs}");
     node.json("GET", "/v1/transfers", None);
     let (_, _, page) = node.ask("GET", "/metrics", None).unwrap();
-    assert!(page.contains(r#"haulier_http_requests_total{method="GET",route="/v1/transfers",status="200"} 1"#), "{page}");
+    assert!(
+        page.contains(r#"haulier_http_requests_total{method="GET",route="/v1/transfers",status="200"} 1"#),
+        "{page}"
+    );
     assert!(page.contains("haulier_work_tasks_running"), "{page}");
 }
 

@@ -15,7 +15,8 @@ const BY_DATE: &str = "modified:";
 
 /// A connection that broke.
 pub(super) fn broken(error: reqwest::Error) -> Error {
-    let message = if error.is_connect() { "the source cannot be reached" } else { "the connection to the source broke" };
+    let message =
+        if error.is_connect() { "the source cannot be reached" } else { "the connection to the source broke" };
     Error::unavailable(message).caused_by(error.without_url())
 }
 
@@ -85,7 +86,12 @@ pub(super) fn meta_of(headers: &HeaderMap, size: Option<u64>) -> ObjectMeta {
         (None, Some(date), Some(size)) => Some(format!("{BY_DATE}{size};{date}")),
         _ => None,
     };
-    ObjectMeta { size, version: version.map(Version::from), modified: modified.and_then(date), kind: ObjectKind::Regular }
+    ObjectMeta {
+        size,
+        version: version.map(Version::from),
+        modified: modified.and_then(date),
+        kind: ObjectKind::Regular,
+    }
 }
 
 /// The value for `If-Range` that a version stands for.

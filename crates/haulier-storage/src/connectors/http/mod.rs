@@ -221,7 +221,10 @@ impl Span {
                 .context("received", self.at));
         }
         if self.at < self.start {
-            return Err(Error::invalid(format!("the start {} is beyond the end of the source, {}", self.start, self.at)));
+            return Err(Error::invalid(format!(
+                "the start {} is beyond the end of the source, {}",
+                self.start, self.at
+            )));
         }
         Ok(())
     }

@@ -10,8 +10,17 @@ use url::Url;
 pub(super) const SECRET_MEMBERS: &[&str] = &["password", "token", "headers"];
 
 /// Headers that the connector sets itself.
-const RESERVED: &[&str] =
-    &["host", "range", "if-range", "accept-encoding", "connection", "content-length", "transfer-encoding", "upgrade", "te"];
+const RESERVED: &[&str] = &[
+    "host",
+    "range",
+    "if-range",
+    "accept-encoding",
+    "connection",
+    "content-length",
+    "transfer-encoding",
+    "upgrade",
+    "te",
+];
 
 /// Parses a URL and refuses one without a host.
 pub(super) fn parse_url(url: &str) -> Result<Url> {

@@ -170,7 +170,8 @@ async fn statuses_say_what_can_be_done() {
 async fn redirects_are_followed_without_the_credentials() {
     let target = Server::start(good).await;
     let to = target.url();
-    let server = Server::start(move |_| reply("302 Found", &format!("Location: {to}\r\nContent-Length: 0\r\n"), "")).await;
+    let server =
+        Server::start(move |_| reply("302 Found", &format!("Location: {to}\r\nContent-Length: 0\r\n"), "")).await;
     let location = open(&server.url(), json!({"token": "s3cret", "headers": {"X-Key": "k"}})).unwrap();
     assert_eq!(read(&location, 0, None).await.unwrap(), BODY);
     assert!(server.last().contains("authorization: bearer s3cret") && server.last().contains("x-key: k"));

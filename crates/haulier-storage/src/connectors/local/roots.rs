@@ -54,7 +54,12 @@ impl Roots {
     pub(super) fn open_at(&self, canonical: &Path, flags: OFlags) -> Result<OwnedFd> {
         let root = self.root_of(canonical).ok_or_else(|| outside(canonical))?;
         let below = canonical.strip_prefix(&root.canonical).unwrap_or(Path::new(""));
-        open_beneath(&root.folder, if below.as_os_str().is_empty() { Path::new(".") } else { below }, flags, Mode::empty())
+        open_beneath(
+            &root.folder,
+            if below.as_os_str().is_empty() { Path::new(".") } else { below },
+            flags,
+            Mode::empty(),
+        )
     }
 
     pub(super) fn look_at(&self, full: &Path) -> Result<ObjectMeta> {

@@ -72,7 +72,10 @@ async fn nothing_outside_the_roots_is_reached() {
         get(&location).await.unwrap_err();
     }
     for path in [secret.display().to_string(), up, "/".to_owned(), "/etc/passwd".to_owned()] {
-        assert_eq!(storages.check_source(&format!("file://{path}"), &Value::Null).unwrap_err().kind(), ErrorKind::Invalid);
+        assert_eq!(
+            storages.check_source(&format!("file://{path}"), &Value::Null).unwrap_err().kind(),
+            ErrorKind::Invalid
+        );
     }
     storages.check_target("file:///dev/null", &Value::Null).unwrap();
     storages.check_source("file:///dev/null", &Value::Null).unwrap_err();

@@ -179,13 +179,7 @@ impl ObjectWriter for FileWriter {
         blocking(move || Ok(file.write_all_at(&bytes, at)?)).await
     }
 
-    async fn copy_range(
-        &self,
-        source: &FileHandle,
-        source_offset: u64,
-        offset: u64,
-        len: u64,
-    ) -> Result<Option<u64>> {
+    async fn copy_range(&self, source: &FileHandle, source_offset: u64, offset: u64, len: u64) -> Result<Option<u64>> {
         let len = len.min(KERNEL_COPY_BYTES_MAX);
         let mut at = self.offset_of(offset, len)?;
         let mut from = source_offset;
@@ -194,13 +188,8 @@ impl ObjectWriter for FileWriter {
         }
         let (source, file) = (source.clone(), self.file.clone());
         blocking(move || {
-            let outcome = rustix::fs::copy_file_range(
-                source.file(),
-                Some(&mut from),
-                &*file,
-                Some(&mut at),
-                len as usize,
-            );
+            let outcome =
+                rustix::fs::copy_file_range(source.file(), Some(&mut from), &*file, Some(&mut at), len as usize);
             match outcome {
                 Ok(count) => Ok(Some(count as u64)),
                 Err(Errno::XDEV | Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS | Errno::PERM) => Ok(None),

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
-use super::state::Memory;
 use super::CpArgs;
+use super::state::Memory;
 use crate::cli::{Exit, Failure, Format, Outcome, Output, interrupted};
 
 /// Attempts and waits of transfer contract §6.3.

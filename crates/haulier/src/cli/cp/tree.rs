@@ -156,10 +156,9 @@ fn walk(root: &Path, found: &mpsc::Sender<Result<PathBuf>>) {
 fn report(tally: &Tally, began: Instant, output: &Output) {
     let rate = (tally.bytes as f64 / began.elapsed().as_secs_f64().max(1e-6)) as u64;
     match output.format() {
-        Format::Table => output.line(&format!(
-            "{} entries  {} bytes  {rate} B/s  {} errors",
-            tally.files, tally.bytes, tally.errors
-        )),
+        Format::Table => {
+            output.line(&format!("{} entries  {} bytes  {rate} B/s  {} errors", tally.files, tally.bytes, tally.errors))
+        }
         _ => output.document(&json!({
             "entries": tally.files, "bytes": tally.bytes, "bytes_per_second": rate, "errors": tally.errors,
         })),
