@@ -1,5 +1,7 @@
 //! The runner's promises, on both databases.
 
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed, which is what it is for")]
+
 mod probe;
 
 use std::collections::HashSet;
@@ -22,6 +24,7 @@ fn config() -> RunnerConfig {
     RunnerConfig { renew_every: Duration::from_secs(600), ..RunnerConfig::default() }
 }
 
+#[expect(clippy::disallowed_methods, reason = "the caller awaits the handle")]
 fn start(runner: Runner) -> (CancellationToken, JoinHandle<()>) {
     let stop = CancellationToken::new();
     (stop.clone(), tokio::spawn(runner.run(stop)))
