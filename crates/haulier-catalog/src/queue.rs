@@ -67,6 +67,20 @@ pub async fn fence(tx: &mut Tx, lease: &Lease) -> Result<Task> {
     }
 }
 
+/// Begins the count of attempts again, because this one got somewhere: the limit is for work that gets nowhere.
+///
+/// # Errors
+/// `LostLease` when the lease is no longer held.
+pub async fn forgive(tx: &mut Tx, lease: &Lease) -> Result<()> {
+    const FORGIVE: Sql = Sql::both(
+        "UPDATE tasks SET attempt = 1 WHERE id = $1 AND state = 'leased' AND lease_token = $2 AND epoch = $3",
+    );
+    match tx.execute(FORGIVE, args![&lease.task.id, &lease.token, lease.epoch]).await? {
+        1 => Ok(()),
+        _ => Err(lost(lease)),
+    }
+}
+
 fn lost(lease: &Lease) -> Error {
     Error::lost_lease("the task is no longer held by this worker").context("task", &lease.task.id)
 }

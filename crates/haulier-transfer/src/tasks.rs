@@ -15,7 +15,7 @@ pub(crate) const HELD: &str = "transfer.held";
 pub(crate) const DISCARD: &str = "transfer.discard";
 
 /// A copy that is claimed more often than this without any progress ends in ERROR: it kills its executor.
-const COPY_ATTEMPTS_MAX: u32 = 20;
+const COPY_ATTEMPTS_MAX: u32 = 100;
 
 /// Payload of [`COPY`] and [`HELD`].
 #[derive(Debug, Serialize, Deserialize)]

@@ -260,6 +260,8 @@ impl Checkpoint for FencedCheckpoint<'_> {
         let mut tx = self.ctx.begin("transfer.checkpoint").await?;
         let now = tx.now();
         store::set_checkpoint(&mut tx, self.id, i64::try_from(point.safe).unwrap_or(i64::MAX), &resume, now).await?;
+        // A long copy may outlive any number of restarts, as long as each of them brings it forward.
+        self.ctx.forgive(&mut tx).await?;
         tx.commit().await
     }
 

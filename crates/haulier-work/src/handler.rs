@@ -156,6 +156,11 @@ impl TaskContext {
         Ok(tx)
     }
 
+    /// Says in a transaction that this attempt got somewhere, so that earlier ones no longer count.
+    pub async fn forgive(&self, tx: &mut Tx) -> Result<()> {
+        queue::forgive(tx, &self.lease).await
+    }
+
     /// Settles the task in a transaction and commits it.
     pub async fn finish(&self, mut tx: Tx, settlement: Settlement) -> Result<()> {
         let outcome = outcome(&settlement);

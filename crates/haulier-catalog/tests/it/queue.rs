@@ -69,6 +69,20 @@ both_databases! {
         settle(&t.catalog, &second, Settlement::Done).await.unwrap();
     }
 
+    async fn an_attempt_that_got_somewhere_makes_the_earlier_ones_forgotten(t: TestCatalog) {
+        enqueue(&t.catalog, vec![task(&t.catalog, "o", "a")]).await;
+        let first = claim(&t.catalog, 1).await.remove(0);
+        t.clock.advance(LEASE);
+        let second = claim(&t.catalog, 1).await.remove(0);
+        assert_eq!(second.task.attempt, 2);
+        let mut tx = t.catalog.begin("forgive").await.unwrap();
+        queue::forgive(&mut tx, &second).await.unwrap();
+        assert_eq!(queue::forgive(&mut tx, &first).await.unwrap_err().kind(), ErrorKind::LostLease);
+        tx.commit().await.unwrap();
+        t.clock.advance(LEASE);
+        assert_eq!(claim(&t.catalog, 1).await[0].task.attempt, 2);
+    }
+
     async fn retry_waits_release_does_not_and_dead_stays(t: TestCatalog) {
         enqueue(&t.catalog, vec![NewTask { max_attempts: 1, ..task(&t.catalog, "o", "a") }]).await;
         let lease = claim(&t.catalog, 1).await.remove(0);
