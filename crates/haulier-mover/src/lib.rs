@@ -289,7 +289,7 @@ async fn publish(mv: &Move, writer: Box<dyn ObjectWriter>, checkpoint: &dyn Chec
         Ok(_meta) => Ok(()),
         Err(error) => {
             if let (false, Some(token)) = (error.is_temporary(), token)
-                && let Err(trouble) = mv.target.storage.discard(&mv.target.path, &token).await
+                && let Err(trouble) = mv.target.storage.discard(&mv.target.path, &mv.options.label, Some(&token)).await
             {
                 tracing::warn!(error = ?trouble, "cannot remove the unfinished target");
             }

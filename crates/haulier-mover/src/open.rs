@@ -48,9 +48,7 @@ pub(crate) async fn open(mv: &Move) -> Result<Start> {
     {
         return Ok(start);
     }
-    if let Some(token) = &point.token {
-        mv.target.storage.discard(&mv.target.path, token).await?;
-    }
+    mv.target.storage.discard(&mv.target.path, &mv.options.label, point.token.as_deref()).await?;
     start(mv, Some(point)).await.map(|opened| Start::Ready(Box::new(opened)))
 }
 

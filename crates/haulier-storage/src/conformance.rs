@@ -19,6 +19,7 @@ pub async fn check(storage: Arc<dyn Storage>, folder: &ObjectPath) {
     odd_names(&*storage, folder).await;
     if can.resumable_write {
         resuming(&*storage, &folder.join("resumed")).await;
+        discarding(&*storage, &folder.join("discarded")).await;
     }
     if can.parallel_writes {
         parallel(&*storage, &folder.join("parallel")).await;
@@ -119,11 +120,31 @@ async fn resuming(storage: &dyn Storage, path: &ObjectPath) {
     assert_eq!(writer.resumed_size(), 0);
     let token = writer.token().expect("a resumable writer has a token");
     drop(writer);
-    storage.discard(path, &token).await.expect("leftovers are discarded");
-    storage.discard(path, &token).await.expect("and discarding twice is fine");
+    storage.discard(path, "resume", Some(&token)).await.expect("leftovers are discarded");
+    storage.discard(path, "resume", Some(&token)).await.expect("and discarding twice is fine");
     let afresh = storage.write(path, WriteRequest { resume: Some(token), ..request("resume") }).await;
     afresh.expect("a discarded writer starts afresh").abort().await.expect("the writer aborts");
     assert_eq!(bytes_of(storage, path).await, *b"0123456789");
+}
+
+/// A writer that died before anybody knew its token, beside one with another label.
+async fn discarding(storage: &dyn Storage, path: &ObjectPath) {
+    let mut tokens = Vec::new();
+    for label in ["dead", "dead-1", "alive"] {
+        let writer = storage.write(path, request(label)).await.expect("a writer opens");
+        writer.put_at(0, Bytes::from_static(b"01234")).await.expect("bytes are put");
+        writer.flush().await.expect("bytes are flushed");
+        tokens.push((label, writer.token().expect("a resumable writer has a token")));
+    }
+    storage.discard(path, "dead", None).await.expect("a label is enough to discard");
+    storage.discard(path, "dead", None).await.expect("and discarding twice is fine");
+    storage.discard(&path.join("nothing"), "dead", None).await.expect("nothing there is fine");
+    for (label, token) in tokens {
+        let again = WriteRequest { resume: Some(token), ..request(label) };
+        let writer = storage.write(path, again).await.expect("the writer opens again");
+        assert_eq!(writer.resumed_size(), if label == "dead" { 0 } else { 5 }, "{label}");
+        writer.abort().await.expect("the writer aborts");
+    }
 }
 
 async fn parallel(storage: &dyn Storage, path: &ObjectPath) {

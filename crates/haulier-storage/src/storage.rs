@@ -36,8 +36,17 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// Removes an object; a missing one is fine.
     async fn delete(&self, path: &ObjectPath) -> Result<()>;
 
-    /// Removes what an unfinished writer with that token left; nothing there is fine.
-    async fn discard(&self, path: &ObjectPath, token: &str) -> Result<()>;
+    /// Removes all that unfinished writers with that label left at that path; nothing there is fine.
+    ///
+    /// The label alone has to be enough: a writer may die before anybody has heard of its token. So a storage
+    /// either derives what it makes from path and label, as a temporary name, or, where a server makes up the
+    /// name of an unfinished upload, keeps the label where it can be found again: on the upload itself if the
+    /// server shows that in a listing, else in a marker that is written before the upload begins and removed
+    /// after it ends. What writers with other labels have at the same path stays.
+    ///
+    /// `token` is one that is known, to spare the search and to reach what an older version of us named
+    /// differently. A writer that is still open finds its place gone and fails with `Conflict`.
+    async fn discard(&self, path: &ObjectPath, label: &str, token: Option<&str>) -> Result<()>;
 }
 
 /// An object being written. Dropping it keeps what is there for a later resume, as a crash would.

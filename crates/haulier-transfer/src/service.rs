@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use haulier_access::{Caller, idempotency};
-use haulier_base::{Error, Page, Result};
+use haulier_base::{Error, ErrorKind, Page, Result};
 use haulier_catalog::{Catalog, Tx, events, events::NewEvent, queue};
 use haulier_mover::ByteBudget;
 use haulier_storage::Storages;
@@ -297,7 +297,9 @@ impl Transfers {
         let transfer = get_own(&mut tx, caller, id).await?;
         transfer.state.on(TransferEvent::Delete)?;
         queue::stop(&mut tx, "transfer.", id.as_str()).await?;
-        let discard = resume_token(&transfer).map(|token| DiscardTask::for_transfer(&transfer, token));
+        // What no executor has ever taken, or has finished, left nothing.
+        let untouched = transfer.attempts == 0 || transfer.state == TransferState::Complete;
+        let discard = (!untouched).then(|| DiscardTask::for_transfer(&transfer, resume_token(&transfer)));
         if let Some(discard) = &discard {
             // The task makes sure of it; the caller below only waits for the usual, quick case.
             queue::enqueue(&mut tx, discard.new_task(&transfer, inner.catalog.now())).await?;
@@ -307,17 +309,21 @@ impl Transfers {
         tx.commit().await?;
         inner.catalog.wake_workers();
         let Some(discard) = discard else { return Ok(Outcome::Done) };
-        match tokio::time::timeout(DISCARD_WAIT, discard_leftovers(&inner.storages, &discard)).await {
+        match tokio::time::timeout(DISCARD_WAIT, discard_leftovers(&inner.storages, id.as_str(), &discard)).await {
             Ok(Ok(())) => Ok(Outcome::Done),
             _ => Ok(Outcome::UnderWay),
         }
     }
 }
 
-/// Removes what an unfinished copy left at its destination. Safe to repeat.
-pub(crate) async fn discard_leftovers(storages: &Storages, discard: &DiscardTask) -> Result<()> {
-    let target = storages.open_target(&discard.destination_url, &discard.destination_options)?;
-    target.storage.discard(&target.path, &discard.token).await
+/// Removes what an unfinished copy with that label left at its destination. Safe to repeat.
+pub(crate) async fn discard_leftovers(storages: &Storages, label: &str, discard: &DiscardTask) -> Result<()> {
+    match storages.open_target(&discard.destination_url, &discard.destination_options) {
+        Ok(target) => target.storage.discard(&target.path, label, discard.token.as_deref()).await,
+        // A destination that this node cannot write to is one where it has left nothing.
+        Err(error) if error.kind() == ErrorKind::Invalid && discard.token.is_none() => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Moves a transfer on in memory and in the catalogue.

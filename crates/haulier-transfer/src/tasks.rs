@@ -37,11 +37,12 @@ impl CopyTask {
 pub(crate) struct DiscardTask {
     pub(crate) destination_url: String,
     pub(crate) destination_options: Value,
-    pub(crate) token: String,
+    /// What the last checkpoint knew; the transfer's id finds the rest.
+    pub(crate) token: Option<String>,
 }
 
 impl DiscardTask {
-    pub(crate) fn for_transfer(transfer: &Transfer, token: String) -> Self {
+    pub(crate) fn for_transfer(transfer: &Transfer, token: Option<String>) -> Self {
         Self {
             destination_url: transfer.request.destination_url.clone(),
             destination_options: transfer.request.destination_options.clone(),

@@ -287,7 +287,8 @@ impl TaskHandler for Discard {
 
     async fn run(&self, ctx: &TaskContext, payload: Value) -> Result<()> {
         let task: DiscardTask = read_payload(payload)?;
-        discard_leftovers(&self.room.storages, &task).await?;
+        // Copies are labelled with the id of their transfer, which is also the subject of all its tasks.
+        discard_leftovers(&self.room.storages, &ctx.task().subject, &task).await?;
         let tx = ctx.begin("transfer.discard").await?;
         ctx.finish(tx, Settlement::Done).await
     }

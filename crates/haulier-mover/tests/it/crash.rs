@@ -107,7 +107,7 @@ async fn half_way(source: &MemoryStore, target: &MemoryStore) -> Move {
     mv.resume = notes.last();
     let point = mv.resume.as_ref().unwrap();
     assert!(point.safe > 0 && point.safe < LENGTH as u64);
-    target.discard(&path("target"), point.token.as_deref().unwrap()).await.unwrap();
+    target.discard(&path("target"), "t1", point.token.as_deref()).await.unwrap();
     mv
 }
 

@@ -42,7 +42,7 @@ impl Storage for Endless {
         Err(Error::invalid("read only"))
     }
 
-    async fn discard(&self, _: &ObjectPath, _: &str) -> Result<()> {
+    async fn discard(&self, _: &ObjectPath, _: &str, _: Option<&str>) -> Result<()> {
         Ok(())
     }
 }

@@ -99,8 +99,8 @@ impl Storage for Perilous {
         self.1.call(self.0.delete(path)).await
     }
 
-    async fn discard(&self, path: &ObjectPath, token: &str) -> Result<()> {
-        self.1.call(self.0.discard(path, token)).await
+    async fn discard(&self, path: &ObjectPath, label: &str, token: Option<&str>) -> Result<()> {
+        self.1.call(self.0.discard(path, label, token)).await
     }
 }
 

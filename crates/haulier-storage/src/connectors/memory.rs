@@ -177,7 +177,7 @@ impl Storage for MemoryStore {
         let known = |token: &String| inner.uploads.contains_key(&(path.as_str().to_owned(), token.clone()));
         let token = match request.resume.filter(known) {
             Some(token) => token,
-            None => format!("{}-{}", request.label, inner.next()),
+            None => token_of(&request.label, inner.next()),
         };
         let resumed = inner.uploads.entry((path.as_str().to_owned(), token.clone())).or_default().len() as u64;
         Ok(Box::new(UploadWriter { store: self.clone(), path: path.clone(), token, resumed }))
@@ -206,8 +206,10 @@ impl Storage for MemoryStore {
         Ok(())
     }
 
-    async fn discard(&self, path: &ObjectPath, token: &str) -> Result<()> {
-        self.lock().uploads.remove(&(path.as_str().to_owned(), token.to_owned()));
+    async fn discard(&self, path: &ObjectPath, label: &str, token: Option<&str>) -> Result<()> {
+        self.lock()
+            .uploads
+            .retain(|(key, upload), _| key != path.as_str() || (token != Some(upload) && !is_token_of(upload, label)));
         Ok(())
     }
 }
@@ -221,6 +223,15 @@ impl MemoryStore {
             .map(|(key, stored)| ListedObject { path: ObjectPath::new(key), meta: stored.meta() })
             .collect()
     }
+}
+
+fn token_of(label: &str, number: u64) -> String {
+    format!("{label}-{number}")
+}
+
+fn is_token_of(token: &str, label: &str) -> bool {
+    let number = token.strip_prefix(label).and_then(|rest| rest.strip_prefix('-'));
+    number.is_some_and(|number| number.parse::<u64>().is_ok())
 }
 
 /// Puts bytes into a buffer, which grows with zeros as a file would.
@@ -299,7 +310,8 @@ impl ObjectWriter for UploadWriter {
     }
 
     async fn abort(self: Box<Self>) -> Result<()> {
-        self.store.discard(&self.path, &self.token).await
+        self.store.lock().uploads.remove(&(self.path.as_str().to_owned(), self.token));
+        Ok(())
     }
 }
 

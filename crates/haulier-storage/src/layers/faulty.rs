@@ -200,9 +200,9 @@ impl Storage for Faulty {
         self.inner.delete(path).await
     }
 
-    async fn discard(&self, path: &ObjectPath, token: &str) -> Result<()> {
+    async fn discard(&self, path: &ObjectPath, label: &str, token: Option<&str>) -> Result<()> {
         self.script.take(Step::Delete).await?;
-        self.inner.discard(path, token).await
+        self.inner.discard(path, label, token).await
     }
 }
 

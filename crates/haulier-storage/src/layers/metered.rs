@@ -92,8 +92,8 @@ impl Storage for Metered {
         self.inner.delete(path).await
     }
 
-    async fn discard(&self, path: &ObjectPath, token: &str) -> Result<()> {
-        self.inner.discard(path, token).await
+    async fn discard(&self, path: &ObjectPath, label: &str, token: Option<&str>) -> Result<()> {
+        self.inner.discard(path, label, token).await
     }
 
     async fn read(&self, path: &ObjectPath, request: ReadRequest) -> Result<ObjectRead> {

@@ -69,7 +69,7 @@ impl Storage for Retrying {
         self.retry(|| self.inner.delete(path)).await
     }
 
-    async fn discard(&self, path: &ObjectPath, token: &str) -> Result<()> {
-        self.retry(|| self.inner.discard(path, token)).await
+    async fn discard(&self, path: &ObjectPath, label: &str, token: Option<&str>) -> Result<()> {
+        self.retry(|| self.inner.discard(path, label, token)).await
     }
 }

@@ -57,6 +57,31 @@ both_databases! {
         cut_off_everywhere(&room, 3 << 20, json!({ "start_offset": 0 })).await;
     }
 
+    async fn what_died_before_its_first_checkpoint_is_removed_with_the_transfer(catalog: TestCatalog) {
+        let room = Room::new(catalog).await;
+        room.source("a", 5000);
+        let mut orphans = 0;
+        for polls in 1..POLLS_MAX {
+            let id = room.submit(&room.url("a"), &room.url("b"), json!({})).await;
+            let cut = Arc::new(AtomicBool::new(false));
+            let handlers = room.transfers.handlers().into_iter().fold(Handlers::new(), |all, inner| {
+                all.register(Arc::new(CutOff::after_polls(inner, polls, cut.clone())) as Arc<dyn TaskHandler>)
+            });
+            let config = RunnerConfig { holder: "cut".to_owned(), ..RunnerConfig::default() };
+            Runner::new(room.catalog.catalog.clone(), handlers, config).run_until_idle().await.unwrap();
+            if !cut.load(Ordering::SeqCst) {
+                break;
+            }
+            orphans += room.leftovers().len();
+            room.act(&id, json!({ "xferaction": "cancel" })).await;
+            room.catalog.clock.advance(LEASE_OVER);
+            room.run_to_the_end(&id).await;
+            assert_eq!(room.delete(&id).await.status, 204);
+            assert_eq!(room.leftovers(), [""; 0], "cut off after {polls} polls");
+        }
+        assert!(orphans > 0, "no cut left a temporary file");
+    }
+
     async fn a_cancel_survives_the_death_of_its_executor(catalog: TestCatalog) {
         let room = Room::new(catalog).await;
         let bytes = room.source("a", 5000);
@@ -78,6 +103,8 @@ both_databases! {
         assert_eq!(room.act(&id, json!({ "xferaction": "cancel" })).await.status, 202);
         room.catalog.clock.advance(LEASE_OVER);
         assert_eq!(room.run_to_the_end(&id).await["state"], "STATE_CANCELED");
+        assert_eq!(room.delete(&id).await.status, 204);
+        assert_eq!(room.leftovers(), [""; 0]);
         // The executor may have died after it published the file; half a file never has that name.
         assert!(std::fs::read(room.path("b")).is_ok_and(|b| b == bytes) || !room.path("b").exists());
     }

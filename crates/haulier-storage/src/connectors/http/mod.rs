@@ -143,7 +143,7 @@ impl Storage for WebObject {
         Err(read_only())
     }
 
-    async fn discard(&self, _: &ObjectPath, _: &str) -> Result<()> {
+    async fn discard(&self, _: &ObjectPath, _: &str, _: Option<&str>) -> Result<()> {
         Err(read_only())
     }
 }

@@ -121,16 +121,10 @@ impl Storage for LocalStorage {
         .await
     }
 
-    async fn discard(&self, path: &ObjectPath, token: &str) -> Result<()> {
-        if !writer::is_temp_name(token) {
-            return Ok(());
-        }
-        let (roots, full, token) = (self.roots.clone(), self.object_path(path)?, token.to_owned());
-        blocking(move || match missing_is_none(roots.place_of(&full))? {
-            Some(place) => place.unlink(token.as_ref()),
-            None => Ok(()),
-        })
-        .await
+    async fn discard(&self, path: &ObjectPath, label: &str, token: Option<&str>) -> Result<()> {
+        let (roots, full) = (self.roots.clone(), self.object_path(path)?);
+        let (label, token) = (label.to_owned(), token.map(str::to_owned));
+        blocking(move || writer::discard(&roots, &full, &label, token.as_deref())).await
     }
 }
 

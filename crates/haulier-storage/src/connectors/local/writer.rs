@@ -2,7 +2,6 @@
 
 use std::ffi::OsStr;
 use std::fs::{File, Permissions};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,7 +13,7 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use super::roots::Place;
-use super::{NULL_DEVICE, Roots, blocking, meta_of, read, special::SpecialWriter};
+use super::{NULL_DEVICE, Roots, blocking, meta_of, missing_is_none, read, special::SpecialWriter};
 use crate::{FileHandle, ObjectKind, ObjectMeta, ObjectWriter, Placement, WriteRequest};
 
 const NAME_BYTES_MAX: usize = 255;
@@ -67,6 +66,7 @@ pub(super) fn is_temp_name(name: &str) -> bool {
     name.starts_with(TEMP_START) && name.ends_with(TEMP_END) && !name.contains(['/', '\0'])
 }
 
+/// The one temporary name of a label for a target: whoever knows both finds what a dead writer left.
 fn temp_name(label: &str, target: &OsStr) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || "-_".contains(c) { c } else { '_' };
     let label: String = label.chars().take(LABEL_BYTES_MAX).map(plain).collect();
@@ -75,14 +75,28 @@ fn temp_name(label: &str, target: &OsStr) -> String {
     if target.len() <= room {
         return format!("{TEMP_START}{label}-{target}{TEMP_END}");
     }
-    // Long names that begin alike must not share a temporary one.
-    let mut hasher = DefaultHasher::new();
-    target.hash(&mut hasher);
+    // Long names that begin alike must not share a temporary one, and every version of this program must
+    // come to the same one: FNV-1a.
+    let fold = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    let hash = target.bytes().fold(0xcbf2_9ce4_8422_2325, fold);
     let mut cut = room - 17;
     while !target.is_char_boundary(cut) {
         cut -= 1;
     }
-    format!("{TEMP_START}{label}-{}-{:016x}{TEMP_END}", &target[..cut], hasher.finish())
+    format!("{TEMP_START}{label}-{}-{:016x}{TEMP_END}", &target[..cut], hash)
+}
+
+/// Removes the temporary file of a label, and another one that a token names.
+pub(super) fn discard(roots: &Roots, full: &Path, label: &str, token: Option<&str>) -> Result<()> {
+    if full == Path::new(NULL_DEVICE) {
+        return Ok(());
+    }
+    let Some(place) = missing_is_none(roots.place_of(full))? else { return Ok(()) };
+    let temp = temp_name(label, &place.name);
+    if let Some(token) = token.filter(|token| is_temp_name(token) && *token != temp) {
+        place.unlink(token.as_ref())?;
+    }
+    place.unlink(temp.as_ref())
 }
 
 struct FileWriter {
