@@ -1,6 +1,8 @@
 //! The leases this process holds: when each one ends by the local clock, and whom to tell.
 
 use std::collections::HashMap;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -100,7 +102,21 @@ impl HeldLeases {
 
 impl HeldLease<'_> {
     /// Resolves once the lease is lost, be it by an answer of the database or by the local clock.
+    ///
+    /// Every poll looks at the clock. In a process that was frozen other things may be ready before the
+    /// timers have fired, so whoever polls this first lets nothing else run on a lease that has run out.
     pub(crate) async fn lost(&self) {
+        let mut waiting = pin!(self.wait_for_loss());
+        poll_fn(|cx| {
+            if Instant::now() >= *lock(&self.deadline) {
+                self.stop.raise(StopReason::Lost);
+            }
+            waiting.as_mut().poll(cx)
+        })
+        .await;
+    }
+
+    async fn wait_for_loss(&self) {
         loop {
             let deadline = *lock(&self.deadline);
             if self.stop.reason() == Some(StopReason::Lost) {
