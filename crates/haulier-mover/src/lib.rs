@@ -114,7 +114,7 @@ pub struct MoveOutcome {
     pub checksum: Option<Checksum>,
     /// Reads or kernel calls that this attempt needed.
     pub parts: u64,
-    /// Bytes that an earlier attempt had moved and this one moved again.
+    /// Bytes that an earlier attempt had moved and this one read or moved again.
     pub reread_bytes: u64,
     /// How long this attempt took.
     pub duration: Duration,
@@ -129,12 +129,16 @@ pub struct MoveOutcome {
 /// Promises:
 /// - `Ok` means that the whole range is flushed and visible at the target, of one version of the source.
 /// - Before that nothing is visible at the target (with `Placement::Replace`).
-/// - After `Unavailable` and `Canceled` the last saved point is where a later attempt goes on; after any
-///   other error the unfinished target is removed, except after `LostLease`, when nothing is touched at all.
+/// - After an error the last saved point is where a later attempt goes on. Without one the unfinished target
+///   is removed, except after `LostLease`, when nothing is touched at all.
+/// - Saved bytes are thrown away in three cases only, each told to `Checkpoint::start_over` before: the source
+///   is another version, or has none and reads differently now; the bytes are proven wrong; or what is there
+///   is less than was saved, because somebody took it away.
 /// - `Progress` never calls bytes safe that a crash could take away.
 /// - Dropping the future is like a crash: the last saved point holds.
 ///
-/// A source that cannot start in the middle, or gives no version, is moved from its first byte again.
+/// A source that cannot start in the middle, or gives no version, is read from its first byte again; what the
+/// target holds is kept when the hash of these bytes proves it the same, and moved again otherwise.
 /// `stop` takes effect within a second, even while the source is silent; once the bytes are flushed and
 /// the target is being published, the move ends as done.
 pub async fn move_object(
@@ -149,7 +153,7 @@ pub async fn move_object(
     let opened = tokio::select! {
         biased;
         () = &mut stop => return Err(stopped()),
-        opened = open(&mv) => opened?,
+        opened = open(&mv, checkpoint, limits) => opened?,
     };
     let Opened { read, writer, footing } = match opened {
         Start::Ready(opened) => *opened,
@@ -169,7 +173,7 @@ pub async fn move_object(
                 writer.flush().await?;
             }
             refuse_changed_source(&mv, footing.version.as_ref()).await?;
-            Ok((copied, checksum, run.reached()))
+            Ok((copied, checksum, run.reached(), run.saved()))
         };
         let result = tokio::select! {
             biased;
@@ -181,11 +185,11 @@ pub async fn move_object(
             Err(error) => Err(keep_or_remove(error, &run, stop).await),
         }
     };
-    let (copied, checksum, bytes) = match attempted {
+    let (copied, checksum, bytes, saved) = match attempted {
         Ok(done) => done,
         Err((error, leftover)) => return Err(leave(writer, leftover, error).await),
     };
-    publish(&mv, writer, checkpoint, bytes).await?;
+    publish(&mv, writer, checkpoint, bytes, saved > 0).await?;
     progress.set_safe(bytes);
     Ok(MoveOutcome {
         bytes,
@@ -213,8 +217,11 @@ async fn keep_or_remove(error: Error, run: &Run<'_>, stop: impl Future<Output = 
     let stopped = error.kind() == ErrorKind::Canceled;
     match error.kind() {
         ErrorKind::LostLease => return (error, Leftover::Untouched),
-        ErrorKind::Unavailable if error.detail(SOURCE_CHANGED).is_none() => {}
-        ErrorKind::Canceled => {}
+        ErrorKind::Corrupt => return give_up(error, run).await,
+        ErrorKind::Unavailable if error.detail(SOURCE_CHANGED).is_some() => return give_up(error, run).await,
+        ErrorKind::Unavailable | ErrorKind::Canceled => {}
+        // Nothing against the bytes that an earlier point holds.
+        _ if run.saved() > 0 => return (error, Leftover::Kept),
         _ => return (error, Leftover::Removed),
     }
     let saved = if stopped {
@@ -232,6 +239,21 @@ async fn keep_or_remove(error: Error, run: &Run<'_>, stop: impl Future<Output = 
         // A target that cannot even be flushed is left as it is: the earlier point may still hold.
         _ if run.saved() > 0 => (error, Leftover::Kept),
         _ => (error, Leftover::Removed),
+    }
+}
+
+/// Bytes of no use are removed, but not before they have ceased to count.
+async fn give_up(error: Error, run: &Run<'_>) -> (Error, Leftover) {
+    if run.saved() == 0 {
+        return (error, Leftover::Removed);
+    }
+    match run.checkpoint.start_over().await {
+        Ok(()) => (error, Leftover::Removed),
+        Err(lost) if lost.kind() == ErrorKind::LostLease => (lost, Leftover::Untouched),
+        Err(trouble) => {
+            tracing::warn!(error = ?trouble, "cannot record that a move starts over");
+            (error, Leftover::Kept)
+        }
     }
 }
 
@@ -275,11 +297,18 @@ async fn accept(
 }
 
 /// Makes the target visible, if the work is still ours.
-async fn publish(mv: &Move, writer: Box<dyn ObjectWriter>, checkpoint: &dyn Checkpoint, bytes: u64) -> Result<()> {
+async fn publish(
+    mv: &Move,
+    writer: Box<dyn ObjectWriter>,
+    checkpoint: &dyn Checkpoint,
+    bytes: u64,
+    has_point: bool,
+) -> Result<()> {
     if let Err(error) = checkpoint.publish().await {
         let leftover = match error.kind() {
             ErrorKind::LostLease => Leftover::Untouched,
             ErrorKind::Unavailable | ErrorKind::Canceled => Leftover::Kept,
+            _ if has_point => Leftover::Kept,
             _ => Leftover::Removed,
         };
         return Err(leave(writer, leftover, error).await);
@@ -288,7 +317,9 @@ async fn publish(mv: &Move, writer: Box<dyn ObjectWriter>, checkpoint: &dyn Chec
     match writer.finish(bytes).await {
         Ok(_meta) => Ok(()),
         Err(error) => {
-            if let (false, Some(token)) = (error.is_temporary(), token)
+            // A conflict may mean that the unfinished target is another writer's now.
+            let removed = !error.is_temporary() && !has_point && error.kind() != ErrorKind::Conflict;
+            if let (true, Some(token)) = (removed, token)
                 && let Err(trouble) = mv.target.storage.discard(&mv.target.path, &mv.options.label, Some(&token)).await
             {
                 tracing::warn!(error = ?trouble, "cannot remove the unfinished target");

@@ -1,13 +1,15 @@
 //! Opens both ends of a move, going on from a resume point when everything about it still holds.
 
+use bytes::Bytes;
+use futures::stream::{self, StreamExt};
 use haulier_base::{Error, ErrorKind, Result};
 use haulier_storage::{ObjectRead, ObjectWriter, ReadRequest, Version, WriteRequest};
 use tokio::time::timeout;
 
-use crate::gather::no_byte_for;
+use crate::gather::{Gather, no_byte_for};
 use crate::published::{Published, find_published};
 use crate::verify::Hasher;
-use crate::{Move, ResumePoint};
+use crate::{Checkpoint, Limits, Move, ResumePoint};
 
 /// What opening led to.
 pub(crate) enum Start {
@@ -40,13 +42,15 @@ pub(crate) struct Footing {
 }
 
 /// Opens both ends. A resume point that does not match in every respect is thrown away.
-pub(crate) async fn open(mv: &Move) -> Result<Start> {
+pub(crate) async fn open(mv: &Move, checkpoint: &dyn Checkpoint, limits: &Limits) -> Result<Start> {
     let Some(point) = &mv.resume else { return start(mv, None).await.map(|opened| Start::Ready(Box::new(opened))) };
     if point.is_usable()
-        && mv.source.storage.capabilities().ranged_read
-        && let Some(start) = resume(mv, point).await?
+        && let Some(start) = resume(mv, point, limits).await?
     {
         return Ok(start);
+    }
+    if point.safe > 0 {
+        checkpoint.start_over().await?;
     }
     mv.target.storage.discard(&mv.target.path, &mv.options.label, point.token.as_deref()).await?;
     start(mv, Some(point)).await.map(|opened| Start::Ready(Box::new(opened)))
@@ -89,18 +93,8 @@ async fn start(mv: &Move, given_up: Option<&ResumePoint>) -> Result<Opened> {
 }
 
 /// Goes on from a point; none when something about it does not hold any more.
-async fn resume(mv: &Move, point: &ResumePoint) -> Result<Option<Start>> {
-    let Some(version) = point.source_version.clone().map(Version::from) else { return Ok(None) };
-    let Some(from) = mv.range.start.checked_add(point.safe) else { return Ok(None) };
-    let read = match read_from(mv, from, Some(version.clone())).await {
-        // Another version, or a source that is shorter now.
-        Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::Invalid) => return Ok(None),
-        read => read?,
-    };
-    let length = length_of(mv, &read);
-    if read.meta.version.as_ref() != Some(&version) || length.is_some_and(|length| length < point.safe) {
-        return Ok(None);
-    }
+async fn resume(mv: &Move, point: &ResumePoint, limits: &Limits) -> Result<Option<Start>> {
+    let Some(Behind { read, length, skipped }) = read_behind(mv, point, limits).await? else { return Ok(None) };
     let writer = mv.target.storage.write(&mv.target.path, write_request(mv, point.token.clone(), length)).await?;
     let present = writer.resumed_size();
     let mut hasher = None;
@@ -111,20 +105,80 @@ async fn resume(mv: &Move, point: &ResumePoint) -> Result<Option<Start>> {
         }
     }
     if present < point.safe || hasher.is_some() != mv.options.hashes() {
-        writer.abort().await?;
-        return Ok(find_published(mv, point, read, length).await?.map(Start::Done));
+        let published = find_published(mv, point, read, length).await?;
+        if published.is_some() {
+            writer.abort().await?;
+        }
+        return Ok(published.map(Start::Done));
     }
     let present = length.map_or(present, |length| present.min(length));
     let footing = Footing {
         length,
         source_size: read.meta.size,
-        version: Some(version),
+        version: read.meta.version.clone(),
         safe: point.safe,
         hasher,
         started_over: false,
-        reread_bytes: present.saturating_sub(point.safe),
+        reread_bytes: present.saturating_sub(point.safe) + skipped,
     };
     Ok(Some(Start::Ready(Box::new(Opened { read: Some(read), writer, footing }))))
+}
+
+/// The source from the first byte on that a point does not hold.
+struct Behind {
+    read: ObjectRead,
+    /// Length of the range, as far as the source says.
+    length: Option<u64>,
+    /// How many bytes were read only to be compared.
+    skipped: u64,
+}
+
+/// Opens the source behind a point; none when it is not what the point was saved for.
+async fn read_behind(mv: &Move, point: &ResumePoint, limits: &Limits) -> Result<Option<Behind>> {
+    let version = point.source_version.clone().map(Version::from);
+    let skips = version.is_none() || !mv.source.storage.capabilities().ranged_read;
+    let from = if skips { Some(mv.range.start) } else { mv.range.start.checked_add(point.safe) };
+    let Some(from) = from else { return Ok(None) };
+    let read = match read_from(mv, from, version.clone()).await {
+        // Another version, or a source that is shorter now.
+        Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::Invalid) => return Ok(None),
+        read => read?,
+    };
+    let length = length_of(mv, &read);
+    if version.is_some() && read.meta.version != version || length.is_some_and(|length| length < point.safe) {
+        return Ok(None);
+    }
+    if !skips {
+        return Ok(Some(Behind { read, length, skipped: 0 }));
+    }
+    Ok(skip(mv, point, read, limits).await?.map(|read| Behind { read, length, skipped: point.safe }))
+}
+
+/// Reads past what the target holds; none when the hash tells that it is something else, or cannot tell.
+async fn skip(mv: &Move, point: &ResumePoint, read: ObjectRead, limits: &Limits) -> Result<Option<ObjectRead>> {
+    let Some(state) = &point.hash_state else { return Ok(None) };
+    let (mut hasher, mut source) = (Hasher::default(), Gather::new(read.stream, mv.options.stall));
+    let mut rest = Bytes::new();
+    while hasher.at() < point.safe {
+        rest = match source.next().await {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::Conflict => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let known = (point.safe - hasher.at()).min(rest.len() as u64);
+        limits.take(known).await;
+        hasher = hasher.update(rest.split_to(usize::try_from(known).unwrap_or(rest.len()))).await?;
+    }
+    if hasher.state() != *state {
+        return Ok(None);
+    }
+    let missing = stream::try_unfold((rest, source), |(rest, mut source)| async move {
+        let next = if rest.is_empty() { source.next().await? } else { Some(rest) };
+        Ok(next.map(|bytes| (bytes, (Bytes::new(), source))))
+    });
+    let start = read.start + point.safe;
+    Ok(Some(ObjectRead { start, stream: missing.boxed(), handle: None, ..read }))
 }
 
 /// Opens the source at an absolute offset, up to the end of the range.

@@ -24,7 +24,7 @@ pub struct ResumePoint {
 impl ResumePoint {
     /// Whether a later attempt could tell that it goes on with the same source and target.
     pub(crate) fn is_usable(&self) -> bool {
-        self.safe > 0 && self.source_version.is_some() && self.token.is_some()
+        self.safe > 0 && self.token.is_some() && (self.source_version.is_some() || self.hash_state.is_some())
     }
 }
 
@@ -33,6 +33,12 @@ impl ResumePoint {
 pub trait Checkpoint: Send + Sync {
     /// Makes a point durable. What it calls safe is flushed already. `LostLease` stops the move at once.
     async fn save(&self, point: &ResumePoint) -> Result<()>;
+
+    /// Told before bytes that a saved point calls safe are thrown away: from now on nothing is safe, and the
+    /// point leads nowhere. They are kept, and the attempt fails, when this fails.
+    async fn start_over(&self) -> Result<()> {
+        Ok(())
+    }
 
     /// Asked right before the target becomes visible; any error keeps it invisible.
     async fn publish(&self) -> Result<()> {

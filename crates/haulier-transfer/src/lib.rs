@@ -4,6 +4,7 @@
 
 mod api;
 mod config;
+mod events;
 mod http;
 mod model;
 mod service;
@@ -12,6 +13,7 @@ mod tasks;
 mod worker;
 
 pub use config::TransferConfig;
+pub use events::event_kinds;
 pub use http::{openapi, router, versions_router};
 pub use model::{NewTransfer, Transfer, TransferError, TransferEvent, TransferId, TransferState};
 pub use service::{Action, Filter, ListTransfers, Outcome, Transfers};

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use haulier_access::{Caller, idempotency};
 use haulier_base::{Error, ErrorKind, Page, Result};
-use haulier_catalog::{Catalog, Tx, events, events::NewEvent, queue};
+use haulier_catalog::{Catalog, Tx, queue};
 use haulier_mover::ByteBudget;
 use haulier_storage::Storages;
 use serde_json::json;
 
 use crate::config::TransferConfig;
+use crate::events::{Happened, publish};
 use crate::model::{NewTransfer, Transfer, TransferEvent, TransferId, TransferState, no_such_transfer};
 use crate::store::{self, Selection};
 use crate::tasks::{COPY, CopyTask, DiscardTask, HELD};
@@ -120,7 +121,7 @@ impl Transfers {
         store::insert(&mut tx, &transfer).await?;
         let kind = if inner.config.autostart { COPY } else { HELD };
         queue::enqueue(&mut tx, CopyTask::new_task(kind, &transfer.id, &transfer.owner, transfer.created_at)).await?;
-        publish(&mut tx, &transfer, "submitted").await?;
+        publish(&mut tx, &transfer, Happened::Submitted).await?;
         tx.commit().await?;
         inner.catalog.wake_workers();
         Ok(transfer)
@@ -236,7 +237,7 @@ impl Transfers {
             step(&mut tx, &mut transfer, TransferEvent::Stop).await?;
         }
         let state = transfer.state;
-        publish(&mut tx, &transfer, if state.is_final() { "canceled" } else { "cancel_asked" }).await?;
+        publish(&mut tx, &transfer, if state.is_final() { Happened::Canceled } else { Happened::CancelAsked }).await?;
         tx.commit().await?;
         inner.catalog.wake_workers();
         if state.is_final() {
@@ -267,7 +268,7 @@ impl Transfers {
         transfer.failures = 0;
         step(&mut tx, &mut transfer, TransferEvent::Restart).await?;
         queue::enqueue(&mut tx, CopyTask::new_task(COPY, id, &transfer.owner, inner.catalog.now())).await?;
-        publish(&mut tx, &transfer, "restarted").await?;
+        publish(&mut tx, &transfer, Happened::Restarted).await?;
         tx.commit().await?;
         inner.catalog.wake_workers();
         Ok(Outcome::UnderWay)
@@ -305,7 +306,7 @@ impl Transfers {
             queue::enqueue(&mut tx, discard.new_task(&transfer, inner.catalog.now())).await?;
         }
         store::delete(&mut tx, &transfer, inner.catalog.now()).await?;
-        publish(&mut tx, &transfer, "deleted").await?;
+        publish(&mut tx, &transfer, Happened::Deleted).await?;
         tx.commit().await?;
         inner.catalog.wake_workers();
         let Some(discard) = discard else { return Ok(Outcome::Done) };
@@ -336,17 +337,6 @@ pub(crate) async fn step(tx: &mut Tx, transfer: &mut Transfer, event: TransferEv
         transfer.waiting = None;
     }
     store::update(tx, from, transfer).await
-}
-
-/// Records that something became true of a transfer.
-pub(crate) async fn publish(tx: &mut Tx, transfer: &Transfer, what: &str) -> Result<()> {
-    let event = NewEvent {
-        kind: format!("transfer.{what}"),
-        subject: transfer.id.to_string(),
-        owner: transfer.owner.clone(),
-        body: json!({ "state": transfer.state.as_str(), "progress": transfer.progress }),
-    };
-    events::publish(tx, event).await.map(drop)
 }
 
 /// The token of what an unfinished copy left at the destination.

@@ -15,8 +15,9 @@ use haulier_work::{StopReason, TaskContext, TaskHandler};
 use serde_json::Value;
 
 use crate::api::CopyOptions;
+use crate::events::{Happened, publish};
 use crate::model::{Transfer, TransferError, TransferEvent, TransferId, TransferState, Waiting};
-use crate::service::{Inner, Transfers, discard_leftovers, publish, step};
+use crate::service::{Inner, Transfers, discard_leftovers, step};
 use crate::store;
 use crate::tasks::{COPY, CopyTask, DISCARD, DiscardTask, HELD};
 
@@ -89,7 +90,7 @@ impl Copy {
                 transfer.waiting = None;
                 if transfer.state == TransferState::New {
                     step(&mut tx, &mut transfer, TransferEvent::Start).await?;
-                    publish(&mut tx, &transfer, "started").await?;
+                    publish(&mut tx, &transfer, Happened::Started).await?;
                 } else {
                     transfer.updated_at = tx.now();
                     store::update(&mut tx, TransferState::Running, &transfer).await?;
@@ -100,7 +101,7 @@ impl Copy {
             // The executor before us died between the request and the end.
             TransferState::Canceling => {
                 step(&mut tx, &mut transfer, TransferEvent::Stop).await?;
-                publish(&mut tx, &transfer, "canceled").await?;
+                publish(&mut tx, &transfer, Happened::Canceled).await?;
             }
             TransferState::Erroring => step(&mut tx, &mut transfer, TransferEvent::Settle).await?,
             TransferState::Canceled | TransferState::Error | TransferState::Complete => {}
@@ -151,6 +152,10 @@ impl Copy {
             own: Arc::new(ByteBudget::new(options.rate_bytes_per_second)),
         };
         let checkpoint = FencedCheckpoint { ctx, id: &transfer.id };
+        if mv.resume.is_none() && transfer.progress > 0 {
+            // A point that cannot be read, as after a step back to an older version of us.
+            checkpoint.start_over().await?;
+        }
         let stop = ctx.stop_signal();
         let stopped = async move {
             stop.stopped().await;
@@ -166,7 +171,7 @@ impl Copy {
         transfer.resume = None;
         transfer.error = None;
         step(&mut tx, &mut transfer, TransferEvent::Finish).await?;
-        publish(&mut tx, &transfer, "completed").await?;
+        publish(&mut tx, &transfer, Happened::Completed).await?;
         ctx.finish(tx, Settlement::Done).await
     }
 
@@ -176,7 +181,7 @@ impl Copy {
         let mut transfer = get(&mut tx, &taken.id).await?;
         if transfer.state == TransferState::Canceling {
             step(&mut tx, &mut transfer, TransferEvent::Stop).await?;
-            publish(&mut tx, &transfer, "canceled").await?;
+            publish(&mut tx, &transfer, Happened::Canceled).await?;
             return ctx.finish(tx, Settlement::Done).await;
         }
         let moved_on = transfer.progress - taken.progress >= FORGIVING_BYTES;
@@ -233,7 +238,7 @@ async fn end_in_error(tx: &mut Tx, transfer: &mut Transfer, why: &Error) -> Resu
         TransferState::New => step(tx, transfer, TransferEvent::Start).await?,
         TransferState::Canceling => {
             step(tx, transfer, TransferEvent::Fail).await?;
-            return publish(tx, transfer, "canceled").await;
+            return publish(tx, transfer, Happened::Canceled).await;
         }
         TransferState::Running | TransferState::Erroring => {}
         TransferState::Canceled | TransferState::Error | TransferState::Complete => return Ok(()),
@@ -243,7 +248,7 @@ async fn end_in_error(tx: &mut Tx, transfer: &mut Transfer, why: &Error) -> Resu
         step(tx, transfer, TransferEvent::Fail).await?;
     }
     step(tx, transfer, TransferEvent::Settle).await?;
-    publish(tx, transfer, "failed").await
+    publish(tx, transfer, Happened::Failed).await
 }
 
 /// Saves what is safe, in transactions that fail when the lease is lost.
@@ -262,6 +267,22 @@ impl Checkpoint for FencedCheckpoint<'_> {
         store::set_checkpoint(&mut tx, self.id, i64::try_from(point.safe).unwrap_or(i64::MAX), &resume, now).await?;
         // A long copy may outlive any number of restarts, as long as each of them brings it forward.
         self.ctx.forgive(&mut tx).await?;
+        tx.commit().await
+    }
+
+    async fn start_over(&self) -> Result<()> {
+        let mut tx = self.ctx.begin("transfer.start_over").await?;
+        let mut transfer = get(&mut tx, self.id).await?;
+        tracing::warn!(
+            transfer.id = %self.id, progress = transfer.progress,
+            "transfer {} starts over: what it had copied is gone or of no use", self.id
+        );
+        transfer.progress = 0;
+        transfer.resume = None;
+        transfer.updated_at = tx.now();
+        let state = transfer.state;
+        store::update(&mut tx, state, &transfer).await?;
+        publish(&mut tx, &transfer, Happened::StartedOver).await?;
         tx.commit().await
     }
 

@@ -4,6 +4,7 @@
 
 mod crash;
 mod limits;
+mod over;
 mod perilous;
 
 use std::future::pending;
@@ -25,6 +26,7 @@ use sha2::{Digest, Sha256};
 struct Notes {
     points: Mutex<Vec<ResumePoint>>,
     lost: bool,
+    started_over: Mutex<u32>,
 }
 
 #[async_trait]
@@ -37,6 +39,15 @@ impl Checkpoint for Notes {
         Ok(())
     }
 
+    async fn start_over(&self) -> Result<()> {
+        if self.lost {
+            return Err(Error::lost_lease("lost"));
+        }
+        *self.started_over.lock().unwrap() += 1;
+        self.points.lock().unwrap().clear();
+        Ok(())
+    }
+
     async fn publish(&self) -> Result<()> {
         if self.lost { Err(Error::lost_lease("lost")) } else { Ok(()) }
     }
@@ -45,6 +56,10 @@ impl Checkpoint for Notes {
 impl Notes {
     fn last(&self) -> Option<ResumePoint> {
         self.points.lock().unwrap().last().cloned()
+    }
+
+    fn overs(&self) -> u32 {
+        *self.started_over.lock().unwrap()
     }
 }
 

@@ -6,6 +6,7 @@ mod bytes;
 mod crash;
 mod ends;
 mod list;
+mod progress;
 mod requests;
 mod room;
 mod sources;

@@ -39,6 +39,8 @@ pub(crate) struct Server {
 struct Shared {
     scripts: Mutex<std::collections::VecDeque<Script>>,
     body: Mutex<(Vec<u8>, &'static str)>,
+    /// Neither ranges nor an ETag.
+    plain: bool,
     requests: AtomicUsize,
     sent: AtomicUsize,
     reached: Notify,
@@ -52,11 +54,21 @@ impl Drop for Server {
 
 impl Server {
     pub(crate) async fn start(scripts: Vec<Script>, size: usize) -> Self {
+        Self::build(scripts, size, false).await
+    }
+
+    /// A server that knows neither ranges nor versions.
+    pub(crate) async fn plain(scripts: Vec<Script>, size: usize) -> Self {
+        Self::build(scripts, size, true).await
+    }
+
+    async fn build(scripts: Vec<Script>, size: usize, plain: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let shared = Arc::new(Shared {
             scripts: Mutex::new(scripts.into()),
             body: Mutex::new((pattern(size), "\"one\"")),
+            plain,
             requests: AtomicUsize::new(0),
             sent: AtomicUsize::new(0),
             reached: Notify::new(),
@@ -129,7 +141,7 @@ async fn answer(mut stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
             }
             _ => {}
         }
-        let fresh = field("if-range:").is_none_or(|given| given == tag);
+        let fresh = !shared.plain && field("if-range:").is_none_or(|given| given == tag);
         let range = field("range: bytes=").filter(|_| fresh).map(|range| {
             let (from, to) = range.split_once('-').unwrap();
             let from: usize = from.parse().unwrap();
@@ -144,6 +156,7 @@ async fn answer(mut stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
                 to - 1,
                 body.len()
             ),
+            None if shared.plain => format!("HTTP/1.1 200 x\r\nContent-Length: {claimed}\r\n\r\n"),
             None => {
                 format!("HTTP/1.1 200 x\r\nAccept-Ranges: bytes\r\nETag: {tag}\r\nContent-Length: {claimed}\r\n\r\n")
             }

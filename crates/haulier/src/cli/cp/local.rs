@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use haulier_base::{Backoff, Error, ErrorKind, Result, id};
+use haulier_base::{Backoff, Error, Result, id};
 use haulier_mover::{
     ByteBudget, ByteRange, Limits, Move, MoveOptions, MoveOutcome, Progress, ResumePoint, move_object,
 };
@@ -62,12 +62,8 @@ impl Copier {
                     return Ok(outcome);
                 }
                 Err(error) if error.is_temporary() => error,
-                Err(error) => {
-                    if error.kind() != ErrorKind::Canceled {
-                        memory.forget();
-                    }
-                    return Err(error);
-                }
+                // What is remembered stays good for running the command again.
+                Err(error) => return Err(error),
             };
             if progress.view().safe >= safe_before + FORGIVING_BYTES {
                 (failures, safe_before) = (0, progress.view().safe);

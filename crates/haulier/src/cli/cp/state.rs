@@ -87,4 +87,9 @@ impl Checkpoint for Memory {
     async fn save(&self, point: &ResumePoint) -> Result<()> {
         self.keep(point)
     }
+
+    async fn start_over(&self) -> Result<()> {
+        self.forget();
+        Ok(())
+    }
 }
