@@ -1,178 +1,195 @@
-//! Kills the real server at many moments; every acknowledged request must survive all of them.
+//! Kills the real server at many moments; every acknowledged request must survive all of them, and
+//! every copy must go on from what it had.
 
-use std::collections::HashMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+mod model;
+
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use haulier_base::SystemClock;
+use haulier_catalog::{Catalog, DatabaseUrl};
+use haulier_testkit::catalog::{Database, TestCatalog};
 
-use crate::node::Node;
+use crate::facts;
+use crate::node::{Node, Scratch};
+use model::{Dice, Model};
 
-const SIZES: [usize; 8] = [0, 1, 4_095, 65_536, 1_000_003, 1 << 20, 3_333_333, 8 << 20];
 const POSTS_PER_LIFE: usize = 4;
-const END_PATIENCE: Duration = Duration::from_secs(90);
+/// How long a life may wait for bytes to become safe before it ends all the same.
+const SAFE_PATIENCE: Duration = Duration::from_secs(5);
+/// Longer than a lease lasts, which is waited for on PostgreSQL.
+const END_PATIENCE: Duration = Duration::from_secs(120);
 
-/// Numbers that look random and are the same in every run.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % end
-    }
+/// What decides when a server dies.
+enum Life {
+    /// A while after the start of its process: it may not even listen.
+    FromStart(Duration),
+    /// A while after it began to listen.
+    FromListening(Duration),
+    /// A while after bytes that it moved became safe: its death leaves a checkpoint.
+    FromCheckpoint(Duration),
 }
 
-/// A transfer that was asked for, and what the server has said about it.
-struct Asked {
-    copy: PathBuf,
-    bytes: Vec<u8>,
-    acknowledged: bool,
-    progress: u64,
-    attempts: u64,
+impl Life {
+    fn throw(dice: &mut Dice) -> Self {
+        let below = |dice: &mut Dice, millis| Duration::from_millis(dice.below(millis));
+        match dice.below(8) {
+            0..=3 => Self::FromStart(Duration::from_millis(50) + below(dice, 350)),
+            4 | 5 => Self::FromListening(below(dice, 1_000)),
+            _ => Self::FromCheckpoint(below(dice, 300)),
+        }
+    }
 }
 
 struct Story {
-    folder: PathBuf,
+    scratch: Scratch,
+    /// None: SQLite in the folder.
+    postgres: Option<(TestCatalog, String)>,
     dice: Dice,
-    /// By destination, because that is known before an answer is.
-    asked: HashMap<String, Asked>,
+    model: Model,
 }
 
 impl Story {
-    fn post(&mut self, node: &Node) -> bool {
-        let source = self.dice.below(SIZES.len() as u64) as usize;
-        let size = SIZES[source] as u64;
-        let ranged = self.dice.below(3) == 0;
-        let start = if ranged { self.dice.below(size + 1) } else { 0 };
-        let end = if ranged { start + self.dice.below(size - start + 1) } else { size };
-        // A slow one is more likely to be at work when the server dies.
-        let options = if self.dice.below(4) == 0 { json!({"rate_bytes_per_second": 20_000_000}) } else { json!({}) };
-        let copy = self.folder.join(format!("copies/{}", self.asked.len()));
-        let url = format!("file://{}", copy.display());
-        let request = json!({
-            "source_url": format!("file://{}/{source}", self.folder.display()), "destination_url": url,
-            "start_offset": start, "end_offset": if ranged { json!(end) } else { json!(-1) },
-            "destination_options": options,
+    fn new(postgres: Option<TestCatalog>) -> Self {
+        let postgres = postgres.map(|test| {
+            let DatabaseUrl::Postgres(url) = &test.url else { panic!("not PostgreSQL") };
+            let url = url.reveal().clone();
+            (test, url)
         });
-        let bytes = content(source)[start as usize..end as usize].to_vec();
-        let asked = Asked { copy, bytes, acknowledged: false, progress: 0, attempts: 0 };
-        let asked = self.asked.entry(url).or_insert(asked);
-        match node.ask("POST", "/v1/transfers", Some(&request)) {
-            Ok((status, _, body)) => {
-                assert_eq!(status, 201, "{body}");
-                asked.acknowledged = true;
-                true
+        let scratch = Scratch::new();
+        let model = Model::new(scratch.path());
+        Self { scratch, postgres, dice: Dice(3_862), model }
+    }
+
+    fn database(&self) -> Option<&str> {
+        self.postgres.as_ref().map(|(_, url)| url.as_str())
+    }
+
+    fn start(&self) -> Node {
+        Node::start(self.scratch.path(), self.database())
+    }
+
+    /// One server, from its start to its violent end.
+    async fn live(&mut self) {
+        let life = Life::throw(&mut self.dice);
+        let mut to_be_safe = false;
+        let node = match life {
+            Life::FromStart(span) => Node::doomed(self.scratch.path(), self.database(), span),
+            Life::FromListening(span) => {
+                let node = self.start();
+                node.process.kill_at(Instant::now() + span);
+                Some(node)
             }
-            Err(_) => false,
-        }
-    }
-
-    /// Compares what the server says with what it said before and with the files; how many are complete, none when it died.
-    fn look(&mut self, node: &Node) -> Option<usize> {
-        let (status, _, body) = node.ask("GET", "/v1/transfers", None).ok()?;
-        let shown: Vec<Value> = serde_json::from_str(&body).ok()?;
-        assert_eq!(status, 200);
-        let mut complete = 0;
-        let mut seen = Vec::new();
-        for transfer in &shown {
-            let url = transfer["destination_url"].as_str().unwrap();
-            let asked = self.asked.get_mut(url).expect("only what was asked for exists");
-            asked.acknowledged = true;
-            seen.push(url.to_owned());
-            let progress = transfer["progress"].as_u64().unwrap();
-            assert!(progress >= asked.progress, "fell from {}: {transfer}", asked.progress);
-            asked.progress = progress;
-            asked.attempts = transfer["attempts"].as_u64().unwrap();
-            let there = at_destination(&asked.copy, transfer["id"].as_str().unwrap());
-            assert!(progress <= there, "only {there} bytes are there: {transfer}");
-            assert_ne!(transfer["state"], "STATE_ERROR", "{transfer}");
-            complete += usize::from(transfer["state"] == "STATE_COMPLETE");
-        }
-        for (url, _) in self.asked.iter().filter(|(_, asked)| asked.acknowledged) {
-            assert!(seen.contains(url), "the acknowledged transfer to {url} is lost");
-        }
-        Some(complete)
-    }
-
-    fn live(&mut self, life: Duration) {
-        let Some(node) = Node::doomed(&self.folder, life) else { return };
-        let mut posts = 0;
-        while self.look(&node).is_some() {
-            if posts < POSTS_PER_LIFE && !self.post(&node) {
+            Life::FromCheckpoint(_) => {
+                to_be_safe = true;
+                Some(self.start())
+            }
+        };
+        let (mut posts, begun) = (0, Instant::now());
+        while let Some(node) = &node {
+            let Some(moved) = self.model.look(node) else { break };
+            if let Life::FromCheckpoint(span) = life
+                && to_be_safe
+                && (moved > 0 || begun.elapsed() > SAFE_PATIENCE)
+            {
+                to_be_safe = false;
+                node.process.kill_at(Instant::now() + span);
+            }
+            if posts < POSTS_PER_LIFE && self.model.wants_more() {
+                posts += 1;
+                if !self.model.post(node, &mut self.dice) {
+                    break;
+                }
+            } else if !self.model.thin_out(node) {
                 break;
             }
-            posts += 1;
+            std::thread::sleep(Duration::from_millis(5));
         }
-        node.wait();
+        if let Some(node) = node {
+            node.process.wait();
+        }
+        // Half the time the next server finds everything just as this one left it.
+        if to_be_inspected(&mut self.dice) {
+            self.inspect_the_dead().await;
+        }
     }
 
-    fn end_well(&mut self) {
-        let node = Node::start(&self.folder, None);
-        let begun = Instant::now();
-        loop {
-            let complete = self.look(&node).expect("nobody kills this one");
-            let acknowledged = self.asked.values().filter(|asked| asked.acknowledged).count();
-            if complete == acknowledged {
-                break;
+    /// Compares the catalogue with the disk while no server runs.
+    async fn inspect_the_dead(&mut self) {
+        let recorded = match &self.postgres {
+            Some((test, _)) => facts::transfers(&test.catalog).await,
+            None => {
+                let Some(catalog) = open_sqlite(self.scratch.path()).await else { return };
+                let recorded = facts::transfers(&catalog).await;
+                catalog.close().await.unwrap();
+                recorded
             }
-            assert!(begun.elapsed() < END_PATIENCE, "{complete} of {acknowledged} are complete");
-            std::thread::sleep(Duration::from_millis(100));
+        };
+        let recorded: Vec<_> = recorded.into_iter().map(|one| (one.destination_url, one.progress)).collect();
+        self.model.inspect_the_dead(&recorded);
+    }
+
+    /// Lets one server live until all is done, and compares everything.
+    async fn end_well(&mut self) {
+        self.inspect_the_dead().await;
+        let (node, begun) = (self.start(), Instant::now());
+        while self.model.look(&node).is_some() && !self.model.is_done() {
+            assert!(begun.elapsed() < END_PATIENCE, "not all is complete");
+            std::thread::sleep(Duration::from_millis(50));
         }
-        for asked in self.asked.values().filter(|asked| asked.acknowledged) {
-            assert!(fs::read(&asked.copy).unwrap() == asked.bytes, "{} differs", asked.copy.display());
-        }
-        let names = fs::read_dir(self.folder.join("copies")).unwrap().map(|entry| entry.unwrap().file_name());
-        let left: Vec<_> = names.filter(|name| name.to_string_lossy().starts_with('.')).collect();
-        assert!(left.is_empty(), "{left:?}");
         assert_eq!(node.terminate().code(), Some(0));
+        self.model.compare_all();
+        let left = match &self.postgres {
+            Some((test, _)) => facts::leftovers(&test.catalog).await,
+            None => facts::leftovers(&open_sqlite(self.scratch.path()).await.unwrap()).await,
+        };
+        assert_eq!(left, (0, 0), "tasks that are left, and transfers that were completed twice");
     }
 }
 
-/// How many bytes are at a destination, under its final name or an unfinished one.
-fn at_destination(copy: &Path, id: &str) -> u64 {
-    let folder = copy.parent().unwrap();
-    let start = format!(".haulier-{id}-");
-    let unfinished = || {
-        let entries = fs::read_dir(folder).unwrap().flatten();
-        let ours = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(&start));
-        ours.filter_map(|entry| entry.metadata().ok()).map(|meta| meta.len()).max()
-    };
-    let finished = || fs::metadata(copy).ok().map(|meta| meta.len());
-    // The name may change between two looks.
-    finished().or_else(unfinished).or_else(finished).unwrap_or(0)
+fn to_be_inspected(dice: &mut Dice) -> bool {
+    dice.below(2) == 0
 }
 
-fn content(source: usize) -> Vec<u8> {
-    let mut dice = Dice(0x9e37_79b9 + source as u64);
-    (0..SIZES[source]).map(|_| dice.below(256) as u8).collect()
+/// None while the database is not made.
+async fn open_sqlite(folder: &Path) -> Option<Catalog> {
+    let url = DatabaseUrl::Sqlite(folder.join("data/catalog.db"));
+    Catalog::open(&url, Arc::new(SystemClock)).await.ok()
 }
 
-fn rounds() -> u64 {
+/// `HAULIER_KILL_ROUNDS`, or what a merge can afford.
+fn rounds(affordable: u64) -> u64 {
     let mut settings = std::env::vars();
     settings
         .find_map(|(name, value)| (name == "HAULIER_KILL_ROUNDS").then_some(value))
-        .map_or(50, |text| text.parse().expect("HAULIER_KILL_ROUNDS is a number"))
+        .map_or(affordable, |text| text.parse().expect("HAULIER_KILL_ROUNDS is a number"))
 }
 
-#[test]
-fn kill_loop_loses_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    fs::create_dir(folder.path().join("copies")).unwrap();
-    for source in 0..SIZES.len() {
-        fs::write(folder.path().join(source.to_string()), content(source)).unwrap();
+async fn kill_loop(mut story: Story, rounds: u64) {
+    let begun = Instant::now();
+    for round in 1..=rounds {
+        story.live().await;
+        if round % 100 == 0 {
+            println!("{round} kills in {:?}: {:?}", begun.elapsed(), story.model.tally);
+        }
     }
-    let mut story = Story { folder: folder.path().to_owned(), dice: Dice(3_862), asked: HashMap::new() };
-    for _ in 0..rounds() {
-        let life = Duration::from_millis(50 + story.dice.below(350));
-        story.live(life);
-    }
-    let acknowledged = story.asked.values().filter(|asked| asked.acknowledged).count() as u64;
-    assert!(acknowledged >= rounds() / 2, "only {acknowledged} transfers came to be");
-    story.end_well();
-    let resumed = story.asked.values().filter(|asked| asked.attempts > 1).count();
-    assert!(resumed > 0 || rounds() < 50, "no kill met a transfer at work");
-    println!("{acknowledged} transfers, {resumed} of them in more than one attempt");
+    story.end_well().await;
+    let tally = &story.model.tally;
+    println!("{rounds} kills in {:?}: {tally:?}", begun.elapsed());
+    assert!(tally.acknowledged >= rounds / 2, "few transfers came to be: {tally:?}");
+    // Every second kill is looked at, every fourth one comes after a checkpoint.
+    assert!(tally.half_way >= rounds / 8, "few kills met a transfer half-way: {tally:?}");
+    assert!(tally.resumes >= rounds / 10, "few transfers went on from a checkpoint: {tally:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kill_loop_loses_nothing_on_sqlite() {
+    kill_loop(Story::new(None), rounds(50)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kill_loop_loses_nothing_on_postgres() {
+    let test = TestCatalog::new(Database::Postgres).await;
+    kill_loop(Story::new(Some(test)), rounds(16)).await;
 }

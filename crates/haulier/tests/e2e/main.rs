@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test says by a panic what went wrong")]
 
 mod copies;
+mod facts;
 mod kill_loop;
 mod node;
 mod story;
+mod web;
+mod workers;
