@@ -49,21 +49,6 @@ pub(crate) fn dev(arguments: &[String]) -> Result<()> {
     run(cargo(["run", "-p", "haulier", "--", "serve", "--dev"]).args(arguments))
 }
 
-/// The kill loop, long.
-pub(crate) fn soak(arguments: &[String]) -> Result<()> {
-    let rounds: u32 = arguments.first().map_or(Ok(1_000), |text| text.parse())?;
-    step(&format!("kill -9, {rounds} times"));
-    run_tests(&["-p", "haulier"], |command| {
-        command.env("HAULIER_KILL_ROUNDS", rounds.to_string());
-        if nextest() {
-            // The profile lifts the time limit that a test has otherwise.
-            command.args(["--profile", "soak", "-E", "test(kill_loop)"]);
-        } else {
-            command.arg("kill_loop");
-        }
-    })
-}
-
 /// What a merge asks for.
 pub(crate) fn ci() -> Result<()> {
     test(&[])?;
@@ -71,12 +56,12 @@ pub(crate) fn ci() -> Result<()> {
 }
 
 /// Runs the tests of some packages with a PostgreSQL at hand; `arrange` adds what this run is about.
-fn run_tests(packages: &[&str], arrange: impl FnOnce(&mut Command)) -> Result<()> {
+pub(crate) fn run_tests(packages: &[&str], arrange: impl FnOnce(&mut Command)) -> Result<()> {
     let postgres = match std::env::var_os(TEST_POSTGRES) {
         Some(_) => None,
         None => Some(Postgres::start()?),
     };
-    let mut command = if nextest() {
+    let mut command = if has_nextest() {
         step("cargo nextest run");
         let mut command = cargo(["nextest", "run"]);
         command.args(packages);
@@ -94,7 +79,8 @@ fn run_tests(packages: &[&str], arrange: impl FnOnce(&mut Command)) -> Result<()
     run(&mut command)
 }
 
-fn nextest() -> bool {
+/// Whether the better test runner is there.
+pub(crate) fn has_nextest() -> bool {
     find("cargo-nextest").is_some()
 }
 

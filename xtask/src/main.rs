@@ -11,6 +11,7 @@ mod http;
 mod postgres;
 mod process;
 mod server;
+mod soak;
 mod tidy;
 
 use process::Result;
@@ -68,9 +69,9 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "soak",
-        arguments: "[ROUNDS]",
-        about: "kill the server at random points, 1,000 times unless told otherwise",
-        run: gate::soak,
+        arguments: "[ROUNDS] [DATABASE]",
+        about: "kill the server at random points, 1,000 times on sqlite and postgres unless told otherwise",
+        run: soak::run,
     },
     Command {
         name: "ci",

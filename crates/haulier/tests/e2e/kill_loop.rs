@@ -191,5 +191,5 @@ async fn kill_loop_loses_nothing_on_sqlite() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kill_loop_loses_nothing_on_postgres() {
     let test = TestCatalog::new(Database::Postgres).await;
-    kill_loop(Story::new(Some(test)), rounds(16)).await;
+    kill_loop(Story::new(Some(test)), rounds(12)).await;
 }
