@@ -21,13 +21,17 @@ use super::{Common, Failure, Outcome, Output};
 #[derive(Args)]
 #[command(after_help = "Example:\n  haulier cp /bin/bash /tmp/bash\n  haulier cp -r photos /mnt/backup")]
 pub(crate) struct CpArgs {
-    /// A path or a URL to copy from
+    /// A path or a URL to copy from; with -r, FOLDER/. stands for what the folder holds
     source: String,
     /// A path or a URL to copy to; a folder that exists takes the copy under the source's name
     target: String,
-    /// Copy a folder with all it holds
+    /// Copy a folder with all it holds, with modes and times; files that are there already, by size and time,
+    /// are skipped
     #[arg(short, long)]
     recursive: bool,
+    /// With -r, copy files again that are there with the same size and time
+    #[arg(short = 'I', long, requires = "recursive")]
+    ignore_times: bool,
     /// How the copy is proven
     #[arg(long, value_enum, default_value_t)]
     verify: Proof,
@@ -35,10 +39,10 @@ pub(crate) struct CpArgs {
     #[arg(long, value_name = "RATE", value_parser = parse_rate)]
     limit_rate: Option<u64>,
     /// First byte to copy
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "recursive")]
     start: u64,
     /// End of the copy, exclusive
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", conflicts_with = "recursive")]
     end: Option<u64>,
 }
 

@@ -1,7 +1,9 @@
 //! Where a copy by this process remembers how far it came, so that running it again goes on.
 
+use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -70,16 +72,37 @@ impl Memory {
         let _gone = std::fs::remove_file(&self.path);
     }
 
+    /// Where the copy of a folder goes that was begun and has not come to its end.
+    pub(super) fn recall_place(&self) -> Option<PathBuf> {
+        let place = std::fs::read(self.path.with_extension("place")).ok()?;
+        Some(PathBuf::from(OsString::from_vec(place))).filter(|place| place.is_dir())
+    }
+
+    /// Remembers where the copy of a folder goes.
+    pub(super) fn keep_place(&self, place: &Path) -> Result<()> {
+        replace(&self.path.with_extension("place"), place.as_os_str().as_bytes())
+    }
+
+    /// Forgets where the copy of a folder went.
+    pub(super) fn forget_place(&self) {
+        let _gone = std::fs::remove_file(self.path.with_extension("place"));
+    }
+
     fn keep(&self, point: &ResumePoint) -> Result<()> {
         let text = serde_json::to_vec(point).map_err(|error| Error::internal("a point is JSON").caused_by(error))?;
-        std::fs::create_dir_all(self.path.parent().unwrap_or(Path::new(".")))?;
-        let fresh = self.path.with_extension("new");
-        let mut file = File::create(&fresh)?;
-        file.write_all(&text)?;
-        file.sync_all()?;
-        std::fs::rename(&fresh, &self.path)?;
-        Ok(())
+        replace(&self.path, &text)
     }
+}
+
+/// Writes a whole file, or leaves the old one.
+fn replace(path: &Path, text: &[u8]) -> Result<()> {
+    std::fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
+    let fresh = path.with_extension("new");
+    let mut file = File::create(&fresh)?;
+    file.write_all(text)?;
+    file.sync_all()?;
+    std::fs::rename(&fresh, path)?;
+    Ok(())
 }
 
 #[async_trait]

@@ -1,10 +1,14 @@
 //! A local folder with all it holds, copied by this process, many files at once; goes on past errors.
+//!
+//! A file whose copy has its size and its time of change is taken to be there, as rsync does. The time is given
+//! to a copy last of all, so it is also the mark that the copy is whole.
 
+use std::fs::{File, Metadata};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use futures::StreamExt;
-use haulier_base::{Error, Result};
+use haulier_base::{Error, ErrorKind, Result};
 use haulier_mover::{ByteRange, Progress};
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -22,6 +26,7 @@ const AHEAD: usize = 1024;
 #[derive(Default)]
 struct Tally {
     files: u64,
+    skipped: u64,
     bytes: u64,
     errors: u64,
 }
@@ -37,7 +42,12 @@ pub(super) async fn copy(args: &CpArgs, output: &Output) -> Outcome {
     if !source.is_dir() {
         return Err(failed(Error::invalid("it is not a folder")).advice("leave out -r"));
     }
-    if let Some(name) = source.file_name().filter(|_| target.is_dir()) {
+    let given = std::path::absolute(&target).map_err(|error| failed(error.into()))?;
+    let place = Memory::of(&name_of(&["place", &source.to_string_lossy(), &given.to_string_lossy()]));
+    if let Some(begun) = place.recall_place() {
+        // What the run before this one was to make is no folder that takes a copy under the source's name.
+        target = begun;
+    } else if let Some(name) = source.file_name().filter(|_| target.is_dir() && !names_contents(&args.source)) {
         target.push(name);
     }
     std::fs::create_dir_all(&target).map_err(|error| failed(error.into()))?;
@@ -47,14 +57,24 @@ pub(super) async fn copy(args: &CpArgs, output: &Output) -> Outcome {
     }
     let name = name_of(&["tree", &source.to_string_lossy(), &target.to_string_lossy()]);
     let _alone = Memory::of(&name).lock().map_err(failed)?;
+    place.keep_place(&target).map_err(failed)?;
     let copier = Copier::new(args).map_err(failed)?;
     let began = Instant::now();
-    let tally = tokio::select! {
-        tally = copy_all(&copier, &source, &target, output) => tally,
-        () = async { interrupted().await; copier.stop.cancel(); } => {
-            return Err(failed(Error::canceled("interrupted")));
-        }
+    let interrupt = async {
+        interrupted().await;
+        copier.stop.cancel();
+        std::future::pending::<()>().await;
     };
+    let tally = tokio::select! {
+        tally = copy_all(&copier, args, &source, &target, output) => tally,
+        () = interrupt => unreachable!("interrupted copies end by themselves, after saving how far they came"),
+    };
+    if copier.stop.is_cancelled() {
+        return Err(failed(Error::canceled("interrupted")));
+    }
+    if tally.errors == 0 {
+        place.forget_place();
+    }
     report(&tally, began, output);
     Ok(match tally {
         Tally { errors: 0, .. } => Exit::Done,
@@ -63,27 +83,37 @@ pub(super) async fn copy(args: &CpArgs, output: &Output) -> Outcome {
     })
 }
 
-async fn copy_all(copier: &Copier, source: &Path, target: &Path, output: &Output) -> Tally {
+/// Whether a source means what the folder holds and not the folder: `photos/.`, as `cp` and `rsync` have it.
+fn names_contents(source: &str) -> bool {
+    source == "." || source.ends_with("/.")
+}
+
+async fn copy_all(copier: &Copier, args: &CpArgs, source: &Path, target: &Path, output: &Output) -> Tally {
     let (found, names) = mpsc::channel(AHEAD);
     let root = source.to_owned();
     let walk = tokio::task::spawn_blocking(move || walk(&root, &found));
     let bar = output.progress(None);
     let names = futures::stream::unfold(names, async |mut names| Some((names.recv().await?, names)));
     let mut copies = Box::pin(names)
+        .take_until(Box::pin(copier.stop.cancelled()))
         .map(|entry: Result<PathBuf>| async {
             let path = entry?;
-            let result = copy_one(copier, &source.join(&path), &target.join(&path)).await;
+            let result = copy_one(copier, args, &source.join(&path), &target.join(&path)).await;
             result.map_err(|error| Error::new(error.kind(), format!("{}: {error}", path.display())))
         })
         .buffer_unordered(AT_ONCE);
     let mut tally = Tally::default();
     while let Some(copied) = copies.next().await {
         match copied {
-            Ok(bytes) => {
+            Ok(copied) => {
                 tally.files += 1;
-                tally.bytes += bytes;
+                match copied {
+                    Copied::Now(bytes) => tally.bytes += bytes,
+                    Copied::Before => tally.skipped += 1,
+                }
                 bar.set_position(tally.bytes);
             }
+            Err(error) if error.kind() == ErrorKind::Canceled => {}
             Err(error) => {
                 tally.errors += 1;
                 bar.suspend(|| output.remark(&format!("error: {error}")));
@@ -91,36 +121,59 @@ async fn copy_all(copier: &Copier, source: &Path, target: &Path, output: &Output
         }
     }
     bar.finish_and_clear();
+    // A walk that still waits for room sees that nobody reads any more.
+    drop(copies);
     if walk.await.is_err() {
         tally.errors += 1;
     }
     tally
 }
 
-/// Copies one entry; its bytes.
-async fn copy_one(copier: &Copier, source: &Path, target: &Path) -> Result<u64> {
+/// What was done for one entry.
+enum Copied {
+    /// It was copied, with so many bytes.
+    Now(u64),
+    /// It was there already.
+    Before,
+}
+
+/// Copies one entry.
+async fn copy_one(copier: &Copier, args: &CpArgs, source: &Path, target: &Path) -> Result<Copied> {
     let meta = std::fs::symlink_metadata(source)?;
     if meta.is_dir() {
         std::fs::create_dir_all(target)?;
-        return Ok(0);
+        return Ok(Copied::Now(0));
     }
     std::fs::create_dir_all(target.parent().unwrap_or(Path::new("/")))?;
     if meta.is_symlink() {
         let points_to = std::fs::read_link(source)?;
         return match std::os::unix::fs::symlink(&points_to, target) {
-            Err(_) if std::fs::read_link(target).is_ok_and(|there| there == points_to) => Ok(0),
-            other => Ok(other.map(|()| 0)?),
+            Err(_) if std::fs::read_link(target).is_ok_and(|there| there == points_to) => Ok(Copied::Before),
+            other => Ok(other.map(|()| Copied::Now(0))?),
         };
     }
     if !meta.is_file() {
         return Err(Error::invalid("it is neither a file nor a folder nor a link"));
     }
+    if !args.ignore_times && is_there(&meta, target)? {
+        return Ok(Copied::Before);
+    }
     let (from, to) = (path_url(source)?, path_url(target)?);
     let name = name_of(&[&from, &to]);
     let memory = Memory::of(&name);
     let outcome = copier.copy(&from, &to, ByteRange::default(), &memory, &name, &Progress::new()).await?;
-    std::fs::set_permissions(target, meta.permissions())?;
-    Ok(outcome.bytes)
+    let copy = File::open(target)?;
+    copy.set_permissions(meta.permissions())?;
+    copy.set_modified(meta.modified()?)?;
+    Ok(Copied::Now(outcome.bytes))
+}
+
+/// Whether a file has the size and the time of change of another.
+fn is_there(source: &Metadata, target: &Path) -> Result<bool> {
+    match std::fs::symlink_metadata(target) {
+        Ok(there) => Ok(there.is_file() && there.len() == source.len() && there.modified()? == source.modified()?),
+        Err(_) => Ok(false),
+    }
 }
 
 /// Sends every name below a folder, relative to it, folders before what they hold.
@@ -157,10 +210,11 @@ fn report(tally: &Tally, began: Instant, output: &Output) {
     let rate = (tally.bytes as f64 / began.elapsed().as_secs_f64().max(1e-6)) as u64;
     match output.format() {
         Format::Table => {
-            output.line(&format!("{} entries  {} bytes  {rate} B/s  {} errors", tally.files, tally.bytes, tally.errors))
+            let Tally { files, skipped, bytes, errors } = tally;
+            output.line(&format!("{files} entries  {skipped} skipped  {bytes} bytes  {rate} B/s  {errors} errors"));
         }
         _ => output.document(&json!({
-            "entries": tally.files, "bytes": tally.bytes, "bytes_per_second": rate, "errors": tally.errors,
+            "entries": tally.files, "skipped": tally.skipped, "bytes": tally.bytes, "bytes_per_second": rate, "errors": tally.errors,
         })),
     }
 }
