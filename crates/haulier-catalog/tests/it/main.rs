@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed, which is what it is for")]
 
 mod events;
+mod group;
 mod queue;
 mod schema;
+mod statements;
 mod transactions;
