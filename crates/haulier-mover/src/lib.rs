@@ -187,7 +187,10 @@ pub async fn move_object(
     };
     let (copied, checksum, bytes, saved) = match attempted {
         Ok(done) => done,
-        Err((error, leftover)) => return Err(leave(writer, leftover, error).await),
+        Err((error, leftover)) => {
+            let leftover = leftover.if_ours(checkpoint).await;
+            return Err(leave(writer, leftover, error).await);
+        }
     };
     publish(&mv, writer, checkpoint, bytes, saved > 0).await?;
     progress.set_safe(bytes);
@@ -210,6 +213,19 @@ enum Leftover {
     Kept,
     /// It is of no use.
     Removed,
+}
+
+impl Leftover {
+    /// Nothing is removed by a move that is no longer ours: the same name may be somebody else's file by now.
+    async fn if_ours(self, checkpoint: &dyn Checkpoint) -> Self {
+        match self {
+            Self::Removed => match checkpoint.publish().await {
+                Err(lost) if lost.kind() == ErrorKind::LostLease => Self::Untouched,
+                _ => self,
+            },
+            _ => self,
+        }
+    }
 }
 
 /// Saves what can be saved, and says what becomes of the target.

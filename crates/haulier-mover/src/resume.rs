@@ -40,7 +40,8 @@ pub trait Checkpoint: Send + Sync {
         Ok(())
     }
 
-    /// Asked right before the target becomes visible; any error keeps it invisible.
+    /// Asked right before the target becomes visible, where any error keeps it invisible, and before an
+    /// unfinished target is removed, where `LostLease` keeps it.
     async fn publish(&self) -> Result<()> {
         Ok(())
     }
