@@ -160,14 +160,19 @@ fn keep_mode(place: &Place, file: &File) -> Result<()> {
     }
 }
 
+/// Whether a temporary name still leads to this file: another writer may have taken over the name after
+/// this one lost its lease.
+fn is_own(file: &File, place: &Place, temp: &str) -> Result<bool> {
+    let own = file.metadata()?.ino();
+    Ok(place.stat(temp.as_ref())?.is_some_and(|found| found.st_ino == own))
+}
+
 /// Gives the temporary file its final name. The one place where a batch of renames could share its flushes.
 fn publish(file: &File, place: &Place, temp: &str, size: u64) -> Result<()> {
     file.set_len(size)?;
     keep_mode(place, file)?;
     file.sync_all()?;
-    // Another writer may have taken over the name after this one lost its lease.
-    let found = place.stat(temp.as_ref())?;
-    if found.is_none_or(|found| found.st_ino != file.metadata().map_or(0, |own| own.ino())) {
+    if !is_own(file, place, temp)? {
         return Err(Error::conflict("the temporary file was taken over by another writer"));
     }
     match place.kind()? {
@@ -258,7 +263,11 @@ impl ObjectWriter for FileWriter {
     }
 
     async fn abort(self: Box<Self>) -> Result<()> {
-        blocking(move || self.temp.as_ref().map_or(Ok(()), |temp| self.place.unlink(temp.as_ref()))).await
+        blocking(move || match &self.temp {
+            Some(temp) if is_own(&self.file, &self.place, temp)? => self.place.unlink(temp.as_ref()),
+            _ => Ok(()),
+        })
+        .await
     }
 }
 
