@@ -98,10 +98,11 @@ impl Cluster {
         assert!(fs::read(copy).unwrap() == *self.bytes, "{copy} differs");
     }
 
-    fn assert_nothing_unfinished(&self) {
-        let names = fs::read_dir(self.scratch.path().join("copies")).unwrap().map(|entry| entry.unwrap().file_name());
-        let left: Vec<_> = names.filter(|name| name.to_string_lossy().starts_with('.')).collect();
-        assert!(left.is_empty(), "{left:?}");
+    /// The names of temporary files.
+    fn unfinished(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.scratch.path().join("copies")).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.starts_with('.')).collect()
     }
 
     /// How often the source was read, on average.
@@ -185,7 +186,7 @@ async fn workers_take_over_from_one_that_was_killed() {
     }
     let successor = executor(&cluster.catalog.catalog, &ids[0]).await.unwrap();
     assert!(successor != holder && successor != "node", "{successor} after {holder}");
-    cluster.assert_nothing_unfinished();
+    assert_eq!(cluster.unfinished(), [""; 0]);
     assert_eq!(facts::leftovers(&cluster.catalog.catalog).await, (0, 0));
     println!("{} of {TRANSFERS} were orphans; all complete {took:?} after the kill", orphans.len());
 }
@@ -240,8 +241,39 @@ async fn workers_that_were_frozen_write_nothing_when_they_thaw() {
     for copy in &copies[1..] {
         assert!(fs::read(copy).unwrap() == *cluster.bytes, "{} differs", copy.display());
     }
-    cluster.assert_nothing_unfinished();
+    assert_eq!(cluster.unfinished(), [""; 0]);
     assert_eq!(facts::leftovers(&cluster.catalog.catalog).await, (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn workers_that_were_frozen_early_take_nothing_away_when_they_thaw() {
+    const EACH: usize = 2;
+    let cluster = Cluster::new(EACH).await;
+    let (node, frozen) = (cluster.node(), cluster.worker("frozen", 16));
+    let ids: Vec<_> = (0..EACH).map(|object| node.submit(&cluster.from_web(object))).collect();
+    // It has begun to write, and nothing is saved that would tell its file from a new one.
+    while cluster.unfinished().len() < EACH {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    frozen.signal("STOP");
+    for id in &ids {
+        assert_eq!(node.show(id)["progress"], 0, "frozen too late");
+    }
+    let successor = cluster.worker("successor", 16);
+    for id in &ids {
+        node.wait_for_progress(id, MIDDLE);
+    }
+    frozen.signal("CONT");
+
+    for id in &ids {
+        let document = node.wait_for(id, "STATE_COMPLETE");
+        cluster.assert_whole(&document);
+        assert_eq!(document["attempts"], 2, "the successor was disturbed: {document}");
+        assert_eq!(executor(&cluster.catalog.catalog, id).await.as_deref(), Some("successor"));
+    }
+    assert_eq!(frozen.terminate().code(), Some(0));
+    assert_eq!(successor.terminate().code(), Some(0));
+    assert_eq!(cluster.unfinished(), [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -268,7 +300,7 @@ async fn workers_that_are_asked_to_stop_hand_over_at_once() {
     // The last checkpoint is the point at which the first one stopped.
     let reads = cluster.reads_of_source(0);
     assert!((1.0..1.1).contains(&reads), "read {reads:.3} times");
-    cluster.assert_nothing_unfinished();
+    assert_eq!(cluster.unfinished(), [""; 0]);
     assert_eq!(second.terminate().code(), Some(0));
     assert_eq!(node.terminate().code(), Some(0));
     println!("handed over within {handover:?}, the source read {reads:.3} times");
