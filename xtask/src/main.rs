@@ -63,7 +63,7 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "bench",
-        arguments: "[ROW...] [--scale N]",
+        arguments: "[ROW...] [--scale N] [--rounds N] [--json FILE] [--binary FILE]",
         about: "the bars, each a ratio in one run, against the tools it is compared with",
         run: bench::run,
     },

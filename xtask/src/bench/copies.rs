@@ -1,15 +1,15 @@
 //! Copies beside the tools people use for them today: every time includes the flush.
+//!
+//! Sources are in the page cache: what is compared is the copying, not the reading of a cold disk.
 
 use std::path::Path;
 use std::process::Command;
 
-use super::report::Report;
-use super::timing::{median, seconds};
+use super::report::{Bar, Report, Rounds};
+use super::timing::{seconds, settle};
 use super::{Bench, files, jobs, nginx::Nginx, tool};
 use crate::process::Result;
 use crate::server::Scratch;
-
-const ROUNDS: usize = 3;
 
 /// One large file, with and without verification, against `cp` and `sync`.
 pub(super) fn one_file(bench: &Bench, report: &mut Report) -> Result<()> {
@@ -18,17 +18,20 @@ pub(super) fn one_file(bench: &Bench, report: &mut Report) -> Result<()> {
     files::write(&source, bench.scaled(4 << 30), 1)?;
     let cp = || vec![command("cp", [source.as_path(), &target]), command("sync", [target.as_path()])];
     let ours = |verify: &str| vec![bench.cp(&["--verify", verify], &source, &target)];
-    let mut times = [Vec::new(), Vec::new(), Vec::new()];
+    let mut times = [const { "s" }; 3].map(Rounds::new);
     // In turn, so that a slow moment of the machine meets all three.
-    for _ in 0..ROUNDS {
+    for _ in 0..bench.rounds {
         for (times, mut commands) in times.iter_mut().zip([cp(), ours("sha256"), ours("none")]) {
             files::remove(&target)?;
-            times.push(seconds(&mut commands)?);
+            settle()?;
+            times.figures.push(seconds(&mut commands)?);
         }
     }
-    let [cp, verified, plain] = times.map(median);
-    report.ratio("copy one 4 GiB file, verified", verified, "cp + sync", cp, 1.3);
-    report.ratio("copy one 4 GiB file, verify=none", plain, "cp + sync", cp, 1.05);
+    files::remove(&target)?;
+    let [cp, verified, plain] = times;
+    let tool = ("cp + sync", &cp);
+    report.beside("copy 4 GiB, verified", &verified, tool, Bar::AtMost(1.3), "copy_file_range, SHA-256 of one core");
+    report.beside("copy 4 GiB, verify=none", &plain, tool, Bar::AtMost(1.05), "copy_file_range, the disk");
     Ok(())
 }
 
@@ -36,25 +39,36 @@ pub(super) fn one_file(bench: &Bench, report: &mut Report) -> Result<()> {
 pub(super) fn small_files(bench: &Bench, report: &mut Report) -> Result<()> {
     tool("rsync", "rsync")?;
     let scratch = Scratch::new("small")?;
-    let (source, target) = (scratch.join("source"), scratch.join("target"));
+    let source = scratch.join("source");
     let count = bench.scaled(10_000);
     files::write_tree(&source, count, 4 << 10)?;
-    let mut times = [Vec::new(), Vec::new(), Vec::new()];
-    for _ in 0..ROUNDS {
-        files::remove(&target)?;
-        let mut rsync = Command::new("rsync");
-        rsync.args(["-a", "--fsync"]).arg(source.join("")).arg(target.join(""));
-        times[0].push(seconds(&mut [rsync])?);
-        files::remove(&target)?;
-        times[1].push(seconds(&mut [bench.cp(&["-r"], &source, &target)])?);
-        files::remove(&target)?;
+    let mut times = [const { "s" }; 4].map(Rounds::new);
+    for round in 0..bench.rounds {
+        // Each into a folder of its own, since a file system is slow to hand out what was just deleted.
+        let rsync = |name: &str, options: &[&str]| {
+            let mut rsync = Command::new("rsync");
+            rsync.args(options).arg(source.join("")).arg(scratch.join(name));
+            rsync
+        };
+        let commands = [
+            rsync(&format!("flushed-{round}"), &["-a", "--fsync"]),
+            rsync(&format!("plain-{round}"), &["-a"]),
+            bench.cp(&["-r"], &source, &scratch.join(&format!("ours-{round}"))),
+        ];
+        for (times, mut command) in times.iter_mut().zip(commands) {
+            settle()?;
+            times.figures.push(seconds(std::slice::from_mut(&mut command))?);
+        }
+        let target = scratch.join(&format!("api-{round}"));
         files::make_tree_folders(&target, count)?;
+        settle()?;
         #[expect(clippy::cast_precision_loss, reason = "a count of files is far below 2^52")]
-        times[2].push(count as f64 / jobs::haulier(bench, count, &source, &target)?);
+        times[3].figures.push(count as f64 / jobs::haulier(bench, count, &source, &target)?);
     }
-    let [rsync, ours, api] = times.map(median);
-    report.ratio("10,000 small files", ours, "rsync -a --fsync", rsync, 1.0);
-    report.ratio("10,000 small files, one transfer each", api, "rsync -a --fsync", rsync, 1.0);
+    let [flushed, plain, ours, api] = times;
+    let (tool, limit) = (("rsync -a --fsync", &flushed), format!("rsync -a: {plain}"));
+    report.beside("10,000 small files, cp -r", &ours, tool, Bar::AtMost(1.0), &limit);
+    report.beside("10,000 small files, one transfer each", &api, tool, Bar::AtMost(1.0), &limit);
     Ok(())
 }
 
@@ -65,17 +79,24 @@ pub(super) fn http(bench: &Bench, report: &mut Report) -> Result<()> {
     let nginx = Nginx::start(&scratch)?;
     files::write(&nginx.file("source"), bench.scaled(2 << 30), 2)?;
     let (url, target) = (nginx.url("source"), scratch.join("target"));
-    let mut times = [Vec::new(), Vec::new()];
-    for _ in 0..ROUNDS {
-        files::remove(&target)?;
+    let mut times = [const { "s" }; 3].map(Rounds::new);
+    let curl = || {
         let mut curl = Command::new("curl");
         curl.args(["-sSf", "-o"]).arg(&target).arg(&url);
-        times[0].push(seconds(&mut [curl, command("sync", [target.as_path()])])?);
-        files::remove(&target)?;
-        times[1].push(seconds(&mut [bench.cp(&[], Path::new(&url), &target)])?);
+        vec![curl, command("sync", [target.as_path()])]
+    };
+    let ours = |verify: &str| vec![bench.cp(&["--verify", verify], Path::new(&url), &target)];
+    for _ in 0..bench.rounds {
+        for (times, mut commands) in times.iter_mut().zip([curl(), ours("sha256"), ours("none")]) {
+            files::remove(&target)?;
+            settle()?;
+            times.figures.push(seconds(&mut commands)?);
+        }
     }
-    let [curl, ours] = times.map(median);
-    report.ratio("http to file, 2 GiB", ours, "curl + sync", curl, 1.0);
+    let [curl, verified, plain] = times;
+    let tool = ("curl + sync", &curl);
+    report.beside("http to file, 2 GiB, verified", &verified, tool, Bar::AtMost(1.0), "loopback, SHA-256 of one core");
+    report.beside("http to file, 2 GiB, verify=none", &plain, tool, Bar::None, "loopback, the disk");
     Ok(())
 }
 

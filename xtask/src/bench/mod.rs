@@ -25,6 +25,8 @@ struct Bench {
     binary: PathBuf,
     /// Sizes and counts are multiplied by this.
     scale: f64,
+    /// How often each thing is measured; the median counts.
+    rounds: usize,
 }
 
 impl Bench {
@@ -73,11 +75,27 @@ const ROWS: &[Row] = &[
     Row { name: "resume", run: running::resume },
 ];
 
-/// `cargo xtask bench [ROW...] [--scale N]`.
+/// What a command line asks for.
+struct Choice {
+    scale: f64,
+    rounds: usize,
+    json: PathBuf,
+    /// A build to measure; none is the workspace's own, built first.
+    binary: Option<PathBuf>,
+    rows: Vec<&'static Row>,
+}
+
+/// `cargo xtask bench [ROW...] [--scale N] [--rounds N] [--json FILE] [--binary FILE]`.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    let (scale, rows) = choose(arguments)?;
-    step("cargo build --release -p haulier");
-    let bench = Bench { binary: process::build("haulier", "release")?, scale };
+    let Choice { scale, rounds, json, binary, rows } = choose(arguments)?;
+    let binary = match binary {
+        Some(binary) => binary,
+        None => {
+            step("cargo build --release -p haulier");
+            process::build("haulier", "release")?
+        }
+    };
+    let bench = Bench { binary, scale, rounds };
     let mut report = Report::default();
     for row in rows {
         step(row.name);
@@ -85,7 +103,8 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
             report.skip(row.name, &error.to_string());
         }
     }
-    step(&format!("results at scale {scale}"));
+    step(&format!("results at scale {scale}, medians of {rounds}; every figure is in {}", json.display()));
+    report.write(&json, scale)?;
     print!("{report}");
     match report.failures() {
         0 => Ok(()),
@@ -93,51 +112,62 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     }
 }
 
-fn choose(arguments: &[String]) -> Result<(f64, Vec<&'static Row>)> {
-    let mut scale = 1.0;
-    let mut rows = Vec::new();
+fn choose(arguments: &[String]) -> Result<Choice> {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| process::root().join("target"), PathBuf::from);
+    let mut choice = Choice { scale: 1.0, rounds: 3, json: target.join("bench.json"), binary: None, rows: Vec::new() };
     let mut words = arguments.iter();
     while let Some(word) = words.next() {
-        if word == "--scale" {
-            let value = words.next().ok_or("--scale needs a number")?;
-            scale = value.parse().map_err(|_| format!("--scale {value} is not a number"))?;
-            if !(0.0001..=1.0).contains(&scale) {
-                return Err("--scale goes from 0.0001 to 1".into());
-            }
-        } else {
-            let row = ROWS.iter().find(|row| row.name == word).ok_or_else(|| {
+        let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
+        match word.as_str() {
+            "--scale" => choice.scale = number(word, value()?, 0.0001..=1.0)?,
+            "--rounds" => choice.rounds = number(word, value()?, 1..=99)?,
+            "--json" => choice.json = value()?.into(),
+            "--binary" => choice.binary = Some(value()?.into()),
+            _ => choice.rows.push(ROWS.iter().find(|row| row.name == word).ok_or_else(|| {
                 let names: Vec<&str> = ROWS.iter().map(|row| row.name).collect();
                 format!("there is no row {word}; there are: {}", names.join(" "))
-            })?;
-            rows.push(row);
+            })?),
         }
     }
-    if rows.is_empty() {
-        rows.extend(ROWS);
+    if choice.rows.is_empty() {
+        choice.rows.extend(ROWS);
     }
-    Ok((scale, rows))
+    Ok(choice)
+}
+
+fn number<N>(option: &str, text: &str, range: std::ops::RangeInclusive<N>) -> Result<N>
+where
+    N: std::str::FromStr + PartialOrd + std::fmt::Display,
+{
+    match text.parse() {
+        Ok(number) if range.contains(&number) => Ok(number),
+        _ => Err(format!("{option} goes from {} to {}, not {text}", range.start(), range.end()).into()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn chosen(words: &[&str]) -> Result<(f64, Vec<&'static str>)> {
+    fn chosen(words: &[&str]) -> Result<Choice> {
         let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-        let (scale, rows) = choose(&words)?;
-        Ok((scale, rows.iter().map(|row| row.name).collect()))
+        choose(&words)
     }
 
     #[test]
     fn rows_are_chosen_by_name() {
-        assert_eq!(chosen(&[]).unwrap().1.len(), ROWS.len());
-        assert_eq!(chosen(&["http", "--scale", "0.1", "copy"]).unwrap(), (0.1, vec!["http", "copy"]));
+        assert_eq!(chosen(&[]).unwrap().rows.len(), ROWS.len());
+        let choice = chosen(&["http", "--scale", "0.1", "copy", "--rounds", "5"]).unwrap();
+        let names: Vec<_> = choice.rows.iter().map(|row| row.name).collect();
+        assert_eq!((choice.scale, choice.rounds, names), (0.1, 5, vec!["http", "copy"]));
     }
 
     #[test]
     fn a_wrong_word_is_named() {
-        assert!(chosen(&["htp"]).unwrap_err().to_string().starts_with("there is no row htp; there are: copy"));
-        assert!(chosen(&["--scale"]).is_err());
-        assert!(chosen(&["--scale", "7"]).is_err());
+        let refused = |words: &[&str]| chosen(words).err().unwrap().to_string();
+        assert!(refused(&["htp"]).starts_with("there is no row htp; there are: copy"));
+        assert_eq!(refused(&["--scale"]), "--scale needs a value");
+        assert_eq!(refused(&["--scale", "7"]), "--scale goes from 0.0001 to 1, not 7");
+        assert_eq!(refused(&["--rounds", "0"]), "--rounds goes from 1 to 99, not 0");
     }
 }

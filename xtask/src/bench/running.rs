@@ -24,7 +24,7 @@ pub(super) fn memory(bench: &Bench, report: &mut Report) -> Result<()> {
     files::write(&nginx.file("source"), bench.scaled(256 << 20), 3)?;
     let server = Server::start(&bench.binary, &[])?;
     let idle = peak_mib(&server)?;
-    report.add("memory idle", String::new(), idle, " MiB", Bar::AtMost(64.0));
+    report.figure("memory idle", idle, "MiB", Bar::AtMost(64.0), "the program itself");
     let ids = (0..TOGETHER)
         .map(|number| submit(&server, &nginx.url("slow/source"), &scratch, &format!("target-{number}")))
         .collect::<Result<Vec<_>>>()?;
@@ -32,8 +32,8 @@ pub(super) fn memory(bench: &Bench, report: &mut Report) -> Result<()> {
         wait_for(&server, id, |transfer| transfer["state"] == "STATE_COMPLETE")?;
     }
     let each = (peak_mib(&server)? - idle) / f64::from(TOGETHER);
-    let measured = format!("{TOGETHER} at once, parts in flight included");
-    report.add("memory per running transfer", measured, each, " MiB", Bar::AtMost(8.0 + PARTS_MIB));
+    let limit = format!("{TOGETHER} at once, parts in flight included");
+    report.figure("memory per running transfer", each, "MiB", Bar::AtMost(8.0 + PARTS_MIB), &limit);
     Ok(())
 }
 
@@ -55,8 +55,8 @@ pub(super) fn resume(bench: &Bench, report: &mut Report) -> Result<()> {
     }
     #[expect(clippy::cast_precision_loss, reason = "file sizes here are far below 2^52")]
     let again = nginx.sent_bytes()?.saturating_sub(size) as f64 / MIB;
-    let measured = format!("killed at {} of {size} bytes safe", before["progress"]);
-    report.add("sent again after kill -9", measured, again, " MiB", Bar::AtMost(PARTS_MIB));
+    let limit = format!("parts in flight; killed at {} of {size} bytes safe", before["progress"]);
+    report.figure("sent again after kill -9", again, "MiB", Bar::AtMost(PARTS_MIB), &limit);
     Ok(())
 }
 

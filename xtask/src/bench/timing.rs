@@ -14,6 +14,11 @@ pub(super) fn seconds(commands: &mut [Command]) -> Result<f64> {
     Ok(started.elapsed().as_secs_f64())
 }
 
+/// Writes out what earlier runs left in memory, so that nobody's flush pays for it.
+pub(super) fn settle() -> Result<()> {
+    output(&mut Command::new("sync")).map(drop)
+}
+
 /// The middle one of an odd number of runs, so that one disturbed run decides nothing.
 pub(super) fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_by(f64::total_cmp);
