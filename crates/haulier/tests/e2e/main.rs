@@ -7,5 +7,6 @@ mod facts;
 mod kill_loop;
 mod node;
 mod story;
+mod surface;
 mod web;
 mod workers;
