@@ -21,6 +21,9 @@ const CONNECTIONS: u32 = 16;
 const ACQUIRE: Duration = Duration::from_secs(30);
 /// How long the listener waits before it connects again.
 const RECONNECT: Duration = Duration::from_secs(1);
+/// A transaction that says nothing for this long is rolled back, as on SQLite: shorter than a lease, so that what
+/// a frozen process has locked is free when its leases are.
+const MAX_SILENCE: &str = "10s";
 const CHANNEL: &str = "haulier_wake";
 /// Held while migrating, so that two processes that start together do it once.
 const MIGRATION_LOCK: i64 = 0x6861_756c_6965_7201;
@@ -100,7 +103,7 @@ async fn hear(pool: &PgPool, woken: &Notify) -> Result<()> {
 fn options(url: &Secret<String>) -> Result<PgConnectOptions> {
     let options = PgConnectOptions::from_str(url.reveal())
         .map_err(|_| Error::invalid("the database URL is not postgres://user@host:port/database"))?;
-    Ok(options.application_name("haulier"))
+    Ok(options.application_name("haulier").options([("idle_in_transaction_session_timeout", MAX_SILENCE)]))
 }
 
 /// Runs one statement.

@@ -69,6 +69,27 @@ both_databases! {
         settle(&t.catalog, &second, Settlement::Done).await.unwrap();
     }
 
+    async fn a_holder_that_falls_silent_in_a_transaction_holds_no_task_for_ever(t: TestCatalog) {
+        enqueue(&t.catalog, vec![task(&t.catalog, "o", "a")]).await;
+        let first = claim(&t.catalog, 1).await.remove(0);
+        // As a process that was frozen between two statements.
+        let mut silent = t.catalog.begin("silent").await.unwrap();
+        queue::fence(&mut silent, &first).await.unwrap();
+        t.clock.advance(LEASE);
+        let taken_over = async {
+            loop {
+                if let Some(second) = claim(&t.catalog, 1).await.pop() {
+                    return second;
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        let second = tokio::time::timeout(LEASE, taken_over).await.expect("the row is free before a lease is over");
+        assert_eq!(second.epoch, first.epoch + 1);
+        assert!(queue::settle(&mut silent, &first, Settlement::Done).await.is_err());
+        settle(&t.catalog, &second, Settlement::Done).await.unwrap();
+    }
+
     async fn an_attempt_that_got_somewhere_makes_the_earlier_ones_forgotten(t: TestCatalog) {
         enqueue(&t.catalog, vec![task(&t.catalog, "o", "a")]).await;
         let first = claim(&t.catalog, 1).await.remove(0);
