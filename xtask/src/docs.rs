@@ -4,9 +4,15 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use crate::process::{self, Result, output, root, step};
 use crate::server::Server;
+
+mod pages;
+
+/// How long one small transfer may take.
+const TRANSFER_LIMIT: Duration = Duration::from_secs(60);
 
 /// `cargo xtask docs [--check]`: writes every page again, or says which would change.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
@@ -17,7 +23,15 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     };
     step("cargo build -p haulier");
     let binary = process::build("haulier", "dev")?;
-    let pages = [("cli.md", command_line(&binary)?), ("openapi.json", openapi(&binary)?)];
+    let server = Server::start(&binary, &[])?;
+    let known = serde_json::from_str(&output(Command::new(&binary).arg("reference"))?)?;
+    let pages = [
+        ("cli.md", command_line(&binary)?),
+        ("config.md", pages::settings(&known)),
+        ("events.md", pages::events(&known)),
+        ("metrics.md", metrics(&server)?),
+        ("openapi.json", openapi(&server)?),
+    ];
     let folder = root().join("docs/reference");
     let mut behind = Vec::new();
     for (name, text) in pages {
@@ -69,12 +83,33 @@ fn subcommands<'a>(help: &[&'a str]) -> Vec<&'a str> {
         .collect()
 }
 
-/// The API as a fresh server describes it.
-fn openapi(binary: &Path) -> Result<String> {
-    let server = Server::start(binary, &[])?;
+/// The API as a server describes it.
+fn openapi(server: &Server) -> Result<String> {
     let answer = server.client()?.get("/openapi.json")?;
     let document: serde_json::Value = serde_json::from_slice(&answer.body)?;
     Ok(format!("{document:#}\n"))
+}
+
+/// The metrics of a server that has done one of everything: some appear with their first count.
+fn metrics(server: &Server) -> Result<String> {
+    let mut client = server.client()?;
+    let source = std::env::current_exe()?;
+    let body = format!(r#"{{"source_url":"file://{}","destination_url":"file:///dev/null"}}"#, source.display());
+    let made: serde_json::Value = serde_json::from_slice(&client.post("/v1/transfers", &body)?.body)?;
+    let path = format!("/v1/transfers/{}", made["id"].as_str().ok_or("a transfer was refused")?);
+    let begun = Instant::now();
+    loop {
+        let document: serde_json::Value = serde_json::from_slice(&client.get(&path)?.body)?;
+        if document["state"] == "STATE_COMPLETE" {
+            break;
+        }
+        if begun.elapsed() > TRANSFER_LIMIT {
+            return Err(format!("a transfer does not end: {document}").into());
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let page = client.get("/metrics")?;
+    Ok(pages::metrics(&String::from_utf8_lossy(&page.body)))
 }
 
 #[cfg(test)]

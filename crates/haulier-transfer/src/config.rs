@@ -1,15 +1,16 @@
 //! The `[transfer]` section of the configuration.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// Settings of the transfer room; every one has a default.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TransferConfig {
     /// How many transfers run at once in one process, 1 to 1024.
     pub slots: usize,
     /// Whether new transfers start by themselves; otherwise they wait for a `start` action
-    /// or for an executor process that runs elsewhere (transfer contract §10).
+    /// or for an executor process that runs elsewhere.
     pub autostart: bool,
     /// The byte rate that all transfers of this process share, in bytes per second; none is unlimited.
     pub rate_bytes_per_second: Option<u64>,
@@ -17,7 +18,7 @@ pub struct TransferConfig {
     pub part_size_bytes: u64,
     /// How many parts of one transfer are in flight at once, 1 to 64.
     pub parts_in_flight: usize,
-    /// The `id` in the versions document (transfer contract §2.4).
+    /// The `id` in the document of versions that `GET /` answers.
     pub service_id: String,
 }
 

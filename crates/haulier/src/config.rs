@@ -3,6 +3,7 @@
 //! The only file that reads the environment. Every fault is reported at once, with its line.
 
 mod file;
+pub(crate) mod reference;
 mod toml_faults;
 
 use std::fmt;
@@ -61,7 +62,7 @@ pub(crate) struct Listen {
 }
 
 /// The APIs a listener can carry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Api {
     /// The Staccato transfer API.
@@ -92,7 +93,7 @@ pub(crate) struct Auth {
 }
 
 /// How callers prove who they are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Mode {
     /// Everybody is the user `admin`.

@@ -7,6 +7,7 @@ mod cp;
 mod db;
 mod exit;
 mod output;
+mod reference;
 mod transfer;
 
 use std::path::PathBuf;
@@ -78,6 +79,9 @@ enum Command {
     /// Write manual pages into a folder
     #[command(after_help = "Example:\n  haulier man /usr/local/share/man/man1")]
     Man(completion::ManArgs),
+    /// Print settings and events as JSON
+    #[command(hide = true)]
+    Reference,
 }
 
 /// Does what the arguments say; the exit code says how it ended.
@@ -114,6 +118,7 @@ async fn dispatch(common: &Common, command: Command, output: &Output) -> Outcome
         Command::Config(command) => config::run(command, output),
         Command::Completion(args) => completion::completion(&args, output),
         Command::Man(args) => completion::man(&args, output),
+        Command::Reference => reference::run(output),
     }
 }
 

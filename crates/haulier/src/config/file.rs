@@ -7,6 +7,7 @@ use haulier_base::Secret;
 use haulier_transfer::TransferConfig;
 use serde::Deserialize;
 use toml::Spanned;
+use utoipa::ToSchema;
 
 use super::{Api, Environment, Faults, Listen, Mode, Token, is_network, parse_address, toml_faults};
 
@@ -28,24 +29,53 @@ pub(super) struct FileSettings {
     pub(super) transfer: TransferConfig,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Document {
+/// Everything that a file may say. The comments are the reference of the settings.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Document {
+    /// This node's name: 1 to 64 letters, digits, `-`, `_` or `.`. It stands in leases, and `file:` URLs may carry
+    /// it as their host.
+    #[schema(value_type = Option<String>)]
     site: Option<Spanned<String>>,
+    /// The folder that holds the SQLite catalogue.
+    #[schema(value_type = Option<String>)]
     data_dir: Option<PathBuf>,
+    /// Where the node listens; a table for each address.
+    #[schema(inline)]
+    #[serde(default)]
     listen: Vec<ListenSection>,
+    /// The catalogue.
+    #[schema(inline)]
+    #[serde(default)]
     database: DatabaseSection,
+    /// Who may ask.
+    #[schema(inline)]
+    #[serde(default)]
     auth: AuthSection,
+    /// What `file:` URLs may touch.
+    #[schema(inline)]
+    #[serde(default)]
     files: FilesSection,
+    /// Which networks may be reached.
+    #[schema(inline)]
+    #[serde(default)]
     network: NetworkSection,
+    /// The transfer service.
+    #[schema(value_type = TransferConfig, inline)]
     transfer: Option<Spanned<TransferConfig>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct ListenSection {
+    /// Address and port, such as `127.0.0.1:3862`, `[::1]:3862` or `localhost:3862`. With `auth.mode = "open"`
+    /// only loopback addresses are allowed.
+    #[schema(value_type = String)]
     address: Spanned<String>,
+    /// The APIs it carries; all of them when left out.
+    #[schema(value_type = Option<Vec<Api>>, inline)]
     apis: Option<Spanned<Vec<Api>>>,
+    #[schema(ignore)]
     tls: Option<Spanned<TlsSection>>,
 }
 
@@ -58,28 +88,46 @@ struct TlsSection {
     client_ca: Option<PathBuf>,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 struct DatabaseSection {
+    /// `sqlite` (a file in `data_dir`), `sqlite:PATH`, or `postgres://user@host/name`. The environment variable
+    /// `HAULIER_DATABASE_URL` goes before it.
+    #[schema(value_type = Option<String>)]
     url: Option<Spanned<String>>,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 struct AuthSection {
+    /// `open`: everybody is the user `admin`. `static`: by a token of the list. `trusted`: by the identity headers
+    /// of a front that has asked already. `--dev` makes it `open` unless it is given.
+    #[schema(value_type = Option<Mode>, inline)]
     mode: Option<Spanned<Mode>>,
+    /// The tokens of mode `static`; a table for each.
+    #[schema(value_type = Vec<TokenSection>, inline)]
+    #[serde(default)]
     tokens: Vec<Spanned<TokenSection>>,
+    /// The networks whose identity headers are believed in mode `trusted`, such as `10.0.0.0/8`.
+    #[schema(value_type = Vec<String>)]
+    #[serde(default)]
     fronts: Vec<Spanned<String>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct TokenSection {
+    /// Where the token is: `{ file = "PATH" }` or `{ env = "NAME" }`, never the token itself.
+    #[schema(value_type = Object)]
     token: Spanned<SecretSource>,
+    /// The user it stands for.
     user: String,
+    /// The project it stands for.
     project: Option<String>,
+    /// The roles it gives.
     #[serde(default)]
     roles: Vec<String>,
+    /// The client it stands for.
     client_id: Option<String>,
 }
 
@@ -90,15 +138,22 @@ struct SecretSource {
     env: Option<String>,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 struct FilesSection {
+    /// The folders that `file:` URLs may touch; none is allowed when it is empty. `--dev` makes it `/` unless it
+    /// is given. Relative paths start from the folder of the file of settings.
+    #[schema(value_type = Vec<String>)]
+    #[serde(default)]
     roots: Vec<Spanned<PathBuf>>,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 struct NetworkSection {
+    /// Networks that sources may be read from although their addresses are not public. `--dev` allows all.
+    #[schema(value_type = Vec<String>)]
+    #[serde(default)]
     allow: Vec<Spanned<String>>,
 }
 
