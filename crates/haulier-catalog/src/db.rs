@@ -16,7 +16,7 @@ use crate::migrate;
 use crate::postgres::{self, Server, Transaction};
 use crate::queue;
 use crate::sql::{Dialect, Row, Sql, Value};
-use crate::sqlite::{Answer, Sqlite, Unit};
+use crate::sqlite::{Answer, Sqlite, Statement, Unit};
 use crate::url::DatabaseUrl;
 
 /// A transaction slower than this is logged with its name.
@@ -130,8 +130,9 @@ impl Catalog {
 
     /// Opens a transaction that may write. The name appears in logs.
     ///
-    /// On SQLite it takes its turn: one transaction at a time, and one that says nothing for
-    /// ten seconds is rolled back. Never begin a second one while holding a first.
+    /// On SQLite it takes its turn with the first statement whose answer is awaited: one transaction
+    /// at a time, and one that says nothing for ten seconds in its turn is rolled back.
+    /// Never begin a second one while holding a first.
     pub async fn begin(&self, name: &'static str) -> Result<Tx> {
         let began = Instant::now();
         let inner = match &self.0.backend {
@@ -249,6 +250,37 @@ impl Tx {
     /// Runs a statement and reads its first row.
     pub async fn fetch_optional(&mut self, sql: Sql, args: Vec<Value>) -> Result<Option<Row>> {
         Ok(self.run(sql, args).await?.rows.into_iter().next())
+    }
+
+    /// Runs a statement whose answer nobody needs, at the latest with the commit.
+    ///
+    /// On SQLite it travels with the next statement that is awaited, or with the commit, and its error comes
+    /// there; on PostgreSQL it is run at once. Later statements see what it did either way.
+    pub async fn execute_later(&mut self, sql: Sql, args: Vec<Value>) -> Result<()> {
+        self.later(Statement { sql, args, unless_one: None }).await
+    }
+
+    /// As [`Tx::execute_later`], for a statement that must change, or find, exactly one row: else the
+    /// transaction fails with the given error.
+    pub async fn expect_one_later(&mut self, sql: Sql, args: Vec<Value>, otherwise: Error) -> Result<()> {
+        self.later(Statement { sql, args, unless_one: Some(otherwise) }).await
+    }
+
+    async fn later(&mut self, statement: Statement) -> Result<()> {
+        self.usable()?;
+        if let Inner::Sqlite(unit) = &mut self.inner {
+            unit.later(statement);
+            return Ok(());
+        }
+        let Statement { sql, args, unless_one } = statement;
+        let changed = self.execute(sql, args).await?;
+        match unless_one {
+            Some(error) if changed != 1 => {
+                self.failed = true;
+                Err(error)
+            }
+            _ => Ok(()),
+        }
     }
 
     async fn run(&mut self, sql: Sql, args: Vec<Value>) -> Result<Answer> {

@@ -62,7 +62,7 @@ pub async fn publish(tx: &mut Tx, event: NewEvent) -> Result<String> {
         Sql::both("INSERT INTO events (id, kind, subject, owner, body, at) VALUES ($1, $2, $3, $4, $5, $6)");
     let (id, now) = (id::ordered_uuid(), tx.now());
     let NewEvent { kind, subject, owner, body } = event;
-    tx.execute(PUBLISH, args![&id, kind, subject, owner, &body, now]).await?;
+    tx.execute_later(PUBLISH, args![&id, kind, subject, owner, &body, now]).await?;
     Ok(id)
 }
 
@@ -86,7 +86,7 @@ pub async fn position_pending(tx: &mut Tx, limit: u32) -> Result<u64> {
     };
     let placed = tx.execute(PLACE, args![last, limit]).await?;
     if placed > 0 {
-        tx.execute(KEEP, args![last + placed as i64]).await?;
+        tx.execute_later(KEEP, args![last + placed as i64]).await?;
     }
     Ok(placed)
 }

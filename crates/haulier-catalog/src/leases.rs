@@ -27,6 +27,7 @@ pub async fn release(tx: &mut Tx, name: &str, holder: &str) -> Result<()> {
 
 /// Takes every role from whoever had it. Only for when no holder can be alive.
 pub async fn release_all(tx: &mut Tx) -> Result<()> {
-    const RELEASE: Sql = Sql::both("DELETE FROM leases");
+    // Without the condition SQLite would clear the table by writing a page, which a full disk has no room for.
+    const RELEASE: Sql = Sql::both("DELETE FROM leases WHERE held_until IS NOT NULL");
     tx.execute(RELEASE, args![]).await.map(|_| ())
 }

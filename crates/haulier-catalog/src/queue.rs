@@ -46,39 +46,35 @@ pub async fn enqueue_all(tx: &mut Tx, tasks: Vec<NewTask>) -> Result<Vec<String>
                  attempt, state, epoch, stop_asked) VALUES {}",
             rows.join(", ")
         );
-        tx.execute(Sql::owned(text), args).await?;
+        tx.execute_later(Sql::owned(text), args).await?;
     }
     Ok(ids)
 }
 
 /// Makes sure that a lease is still held, and that nobody else can claim the task before this
-/// transaction ends. Gives back the task as it is now.
-pub async fn fence(tx: &mut Tx, lease: &Lease) -> Result<Task> {
+/// transaction ends. `LostLease` comes with this, the next statement or the commit.
+pub async fn fence(tx: &mut Tx, lease: &Lease) -> Result<()> {
     const FENCE: Sql = Sql::each(
-        "SELECT * FROM tasks WHERE id = $1 AND state = 'leased' AND lease_token = $2 AND epoch = $3
+        "SELECT seq FROM tasks WHERE id = $1 AND state = 'leased' AND lease_token = $2 AND epoch = $3
              AND lease_until > $4",
-        "SELECT * FROM tasks WHERE id = $1 AND state = 'leased' AND lease_token = $2 AND epoch = $3
+        "SELECT seq FROM tasks WHERE id = $1 AND state = 'leased' AND lease_token = $2 AND epoch = $3
              AND lease_until > $4 FOR UPDATE",
     );
     let now = tx.now();
-    match tx.fetch_optional(FENCE, args![&lease.task.id, &lease.token, lease.epoch, now]).await? {
-        Some(row) => Task::from_row(&row),
-        None => Err(lost(lease)),
-    }
+    let args = args![&lease.task.id, &lease.token, lease.epoch, now];
+    tx.expect_one_later(FENCE, args, lost(lease)).await
 }
 
 /// Begins the count of attempts again, because this one got somewhere: the limit is for work that gets nowhere.
 ///
 /// # Errors
-/// `LostLease` when the lease is no longer held.
+/// `LostLease` when the lease is no longer held; it may come with the next statement or the commit.
 pub async fn forgive(tx: &mut Tx, lease: &Lease) -> Result<()> {
     const FORGIVE: Sql = Sql::both(
         "UPDATE tasks SET attempt = 1 WHERE id = $1 AND state = 'leased' AND lease_token = $2 AND epoch = $3",
     );
-    match tx.execute(FORGIVE, args![&lease.task.id, &lease.token, lease.epoch]).await? {
-        1 => Ok(()),
-        _ => Err(lost(lease)),
-    }
+    let args = args![&lease.task.id, &lease.token, lease.epoch];
+    tx.expect_one_later(FORGIVE, args, lost(lease)).await
 }
 
 fn lost(lease: &Lease) -> Error {
@@ -112,7 +108,8 @@ pub async fn renew(tx: &mut Tx, leases: &[(String, String)], until: Timestamp) -
     Ok(leases.iter().map(|lease| (lease.0.clone(), answer(lease))).collect())
 }
 
-/// Ends a lease. The task's room writes its own end in the same transaction.
+/// Ends a lease. The task's room writes its own end in the same transaction. `LostLease` may come with the
+/// next statement or the commit.
 pub async fn settle(tx: &mut Tx, lease: &Lease, settlement: Settlement) -> Result<()> {
     const DONE: Sql = Sql::both(
         "DELETE FROM tasks WHERE id = $1 AND state = 'leased' AND lease_token = $2 AND epoch = $3
@@ -148,10 +145,7 @@ pub async fn settle(tx: &mut Tx, lease: &Lease, settlement: Settlement) -> Resul
             DEAD
         }
     };
-    match tx.execute(sql, args).await? {
-        1 => Ok(()),
-        _ => Err(lost(lease)),
-    }
+    tx.expect_one_later(sql, args, lost(lease)).await
 }
 
 /// Stops the tasks of a subject whose kind starts with `kind_prefix`: withdraws those that wait,

@@ -30,37 +30,73 @@ pub(crate) struct Answer {
     pub(crate) changed: u64,
 }
 
+/// One statement of a transaction.
+pub(crate) struct Statement {
+    pub(crate) sql: Sql,
+    pub(crate) args: Vec<Value>,
+    /// The error it is unless it changes, or finds, exactly one row.
+    pub(crate) unless_one: Option<Error>,
+}
+
 /// A wish for a turn on a connection, or the end.
 enum Request {
-    Turn(oneshot::Sender<Result<mpsc::Sender<Step>>>),
+    /// The first step, and where the following ones come from.
+    Turn(Step, mpsc::Receiver<Step>),
     Close,
 }
 
-/// What a transaction does in its turn. Hanging up is a rollback.
+/// What a transaction does in its turn: some statements in order, then an answer. Hanging up is a rollback.
 enum Step {
-    Run { sql: Sql, args: Vec<Value>, answer: oneshot::Sender<Result<Answer>> },
-    Commit(oneshot::Sender<Result<()>>),
+    /// Answers what the last statement gave.
+    Run(Vec<Statement>, oneshot::Sender<Result<Answer>>),
+    Commit(Vec<Statement>, oneshot::Sender<Result<()>>),
 }
 
-/// A transaction that has its turn.
+/// A transaction. It takes its turn with the first step that needs an answer.
 pub(crate) struct Unit {
-    steps: mpsc::Sender<Step>,
+    requests: mpsc::Sender<Request>,
+    /// Once it has its turn.
+    steps: Option<mpsc::Sender<Step>>,
+    /// Statements that go along with the next step: each step costs two changes of thread, and everybody
+    /// else waits meanwhile.
+    waiting: Vec<Statement>,
     _turn: OwnedSemaphorePermit,
 }
 
 impl Unit {
-    /// Runs one statement.
+    /// Runs one statement, after those that wait.
     pub(crate) async fn run(&mut self, sql: Sql, args: Vec<Value>) -> Result<Answer> {
+        self.later(Statement { sql, args, unless_one: None });
         let (answer, answered) = oneshot::channel();
-        self.steps.send(Step::Run { sql, args, answer }).map_err(|_| turn_over())?;
+        let statements = std::mem::take(&mut self.waiting);
+        self.step(Step::Run(statements, answer))?;
         answered.await.map_err(|_| turn_over())?
     }
 
+    /// Runs one statement with the next step.
+    pub(crate) fn later(&mut self, statement: Statement) {
+        self.waiting.push(statement);
+    }
+
     /// Ends the transaction; returns once it is on disk.
-    pub(crate) async fn commit(self) -> Result<()> {
+    pub(crate) async fn commit(mut self) -> Result<()> {
         let (answer, answered) = oneshot::channel();
-        self.steps.send(Step::Commit(answer)).map_err(|_| turn_over())?;
+        let statements = std::mem::take(&mut self.waiting);
+        if statements.is_empty() && self.steps.is_none() {
+            return Ok(());
+        }
+        self.step(Step::Commit(statements, answer))?;
         answered.await.map_err(|_| turn_over())?
+    }
+
+    fn step(&mut self, step: Step) -> Result<()> {
+        if let Some(steps) = &self.steps {
+            return steps.send(step).map_err(|_| turn_over());
+        }
+        let (steps, following) = mpsc::channel();
+        self.requests.send(Request::Turn(step, following)).map_err(|_| closed())?;
+        self.steps = Some(steps);
+        Ok(())
     }
 }
 
@@ -93,10 +129,7 @@ impl Door {
 
     async fn enter(&self) -> Result<Unit> {
         let turn = self.waiting.clone().acquire_owned().await.map_err(|_| closed())?;
-        let (answer, answered) = oneshot::channel();
-        self.requests.send(Request::Turn(answer)).map_err(|_| closed())?;
-        let steps = answered.await.map_err(|_| closed())??;
-        Ok(Unit { steps, _turn: turn })
+        Ok(Unit { requests: self.requests.clone(), steps: None, waiting: Vec::new(), _turn: turn })
     }
 }
 
@@ -121,12 +154,12 @@ impl Sqlite {
         Ok(Self { writer, readers, threads: Mutex::new(threads) })
     }
 
-    /// Takes a turn on the writer.
+    /// A transaction on the writer.
     pub(crate) async fn begin(&self) -> Result<Unit> {
         self.writer.enter().await
     }
 
-    /// Takes a turn on a reader.
+    /// A transaction on a reader.
     pub(crate) async fn read(&self) -> Result<Unit> {
         self.readers.enter().await
     }

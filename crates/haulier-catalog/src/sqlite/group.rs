@@ -8,7 +8,7 @@ use haulier_base::{Error, Result};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::{Request, Step, connection, translate};
+use super::{Answer, Request, Statement, Step, connection, translate};
 
 /// Transactions in one outer transaction, at most.
 const MAX_UNITS: usize = 512;
@@ -17,13 +17,14 @@ const MAX_OPEN: Duration = Duration::from_millis(20);
 /// How long a transaction may be silent in its turn, since everybody else waits behind it.
 const MAX_SILENCE: Duration = Duration::from_secs(10);
 
-type Turn = oneshot::Sender<Result<std::sync::mpsc::Sender<Step>>>;
+/// The first step of a transaction, and where the following ones come from.
+type Turn = (Step, Receiver<Step>);
 type Commit = oneshot::Sender<Result<()>>;
 
 /// Serves writing transactions until it is told to close or everybody is gone.
 pub(super) fn serve_writes(connection: &Connection, arrivals: &Receiver<Request>) {
-    while let Ok(Request::Turn(first)) = arrivals.recv() {
-        if !serve_group(connection, first, arrivals) {
+    while let Ok(Request::Turn(step, following)) = arrivals.recv() {
+        if !serve_group(connection, (step, following), arrivals) {
             break;
         }
     }
@@ -34,7 +35,7 @@ pub(super) fn serve_writes(connection: &Connection, arrivals: &Receiver<Request>
 /// Serves one outer transaction. False when the catalogue is to close.
 fn serve_group(connection: &Connection, first: Turn, arrivals: &Receiver<Request>) -> bool {
     if let Err(error) = connection.execute_batch("BEGIN IMMEDIATE") {
-        let _ = first.send(Err(translate(error)));
+        refuse(first.0, translate(error));
         return true;
     }
     let opened = Instant::now();
@@ -53,7 +54,7 @@ fn serve_group(connection: &Connection, first: Turn, arrivals: &Receiver<Request
             break true;
         }
         match arrivals.try_recv() {
-            Ok(Request::Turn(next)) => (turn, units) = (next, units + 1),
+            Ok(Request::Turn(step, following)) => (turn, units) = ((step, following), units + 1),
             Ok(Request::Close) => break false,
             Err(_) => break true,
         }
@@ -97,8 +98,8 @@ pub(super) fn serve_reads(connection: &Connection, arrivals: &Mutex<Receiver<Req
             Ok(arrivals) => arrivals.recv(),
             Err(_) => return,
         };
-        let Ok(Request::Turn(turn)) = request else { return };
-        let commit = serve_steps(connection, turn, "BEGIN");
+        let Ok(Request::Turn(step, following)) = request else { return };
+        let commit = serve_steps(connection, (step, following), "BEGIN");
         let ended = connection.execute_batch("ROLLBACK").map_err(translate);
         if let Some(commit) = commit {
             let _ = commit.send(ended);
@@ -106,26 +107,54 @@ pub(super) fn serve_reads(connection: &Connection, arrivals: &Mutex<Receiver<Req
     }
 }
 
-/// Lets one transaction do its steps. None when it hung up, fell silent or never began.
-fn serve_steps(connection: &Connection, turn: Turn, begin: &str) -> Option<Commit> {
+/// Lets one transaction do its steps. None when it failed, hung up, fell silent or never began.
+fn serve_steps(connection: &Connection, (first, following): Turn, begin: &str) -> Option<Commit> {
     if let Err(error) = connection.execute_batch(begin) {
-        let _ = turn.send(Err(translate(error)));
+        refuse(first, translate(error));
         return None;
     }
-    let (steps, arrivals) = std::sync::mpsc::channel();
-    turn.send(Ok(steps)).ok()?;
+    let mut step = first;
     loop {
-        match arrivals.recv_timeout(MAX_SILENCE) {
-            Ok(Step::Run { sql, args, answer }) => {
-                let _ = answer.send(connection::run(connection, sql, &args));
+        match step {
+            Step::Run(statements, answer) => {
+                let _ = answer.send(run_all(connection, statements));
             }
-            Ok(Step::Commit(answer)) => return Some(answer),
+            Step::Commit(statements, answer) => match run_all(connection, statements) {
+                Ok(_) => return Some(answer),
+                Err(error) => {
+                    let _ = answer.send(Err(error));
+                    return None;
+                }
+            },
+        }
+        step = match following.recv_timeout(MAX_SILENCE) {
+            Ok(next) => next,
             Err(RecvTimeoutError::Disconnected) => return None,
             Err(RecvTimeoutError::Timeout) => {
                 tracing::warn!("a transaction was rolled back: it was silent for {} s", MAX_SILENCE.as_secs());
                 return None;
             }
+        };
+    }
+}
+
+/// Runs statements in order up to the first that fails; gives what the last one gave.
+fn run_all(connection: &Connection, statements: Vec<Statement>) -> Result<Answer> {
+    let mut last = Answer { rows: Vec::new(), changed: 0 };
+    for Statement { sql, args, unless_one } in statements {
+        last = connection::run(connection, sql, &args)?;
+        match unless_one {
+            Some(error) if last.changed != 1 => return Err(error),
+            _ => {}
         }
+    }
+    Ok(last)
+}
+
+fn refuse(step: Step, error: Error) {
+    match step {
+        Step::Run(_, answer) => drop(answer.send(Err(error))),
+        Step::Commit(_, answer) => drop(answer.send(Err(error))),
     }
 }
 

@@ -75,6 +75,7 @@ both_databases! {
         // As a process that was frozen between two statements.
         let mut silent = t.catalog.begin("silent").await.unwrap();
         queue::fence(&mut silent, &first).await.unwrap();
+        assert_eq!(queue::find_by_subject(&mut silent, "a").await.unwrap().len(), 1);
         t.clock.advance(LEASE);
         let taken_over = async {
             loop {
@@ -86,7 +87,11 @@ both_databases! {
         };
         let second = tokio::time::timeout(LEASE, taken_over).await.expect("the row is free before a lease is over");
         assert_eq!(second.epoch, first.epoch + 1);
-        assert!(queue::settle(&mut silent, &first, Settlement::Done).await.is_err());
+        let late = async {
+            queue::settle(&mut silent, &first, Settlement::Done).await?;
+            silent.commit().await
+        };
+        assert!(late.await.is_err());
         settle(&t.catalog, &second, Settlement::Done).await.unwrap();
     }
 
@@ -98,8 +103,13 @@ both_databases! {
         assert_eq!(second.task.attempt, 2);
         let mut tx = t.catalog.begin("forgive").await.unwrap();
         queue::forgive(&mut tx, &second).await.unwrap();
-        assert_eq!(queue::forgive(&mut tx, &first).await.unwrap_err().kind(), ErrorKind::LostLease);
         tx.commit().await.unwrap();
+        let late = async {
+            let mut tx = t.catalog.begin("forgive").await?;
+            queue::forgive(&mut tx, &first).await?;
+            tx.commit().await
+        };
+        assert_eq!(late.await.unwrap_err().kind(), ErrorKind::LostLease);
         t.clock.advance(LEASE);
         assert_eq!(claim(&t.catalog, 1).await[0].task.attempt, 2);
     }
@@ -136,7 +146,8 @@ both_databases! {
         let mut tx = t.catalog.begin("stop").await.unwrap();
         let stopped = queue::stop(&mut tx, "test.", "a").await.unwrap();
         assert_eq!(stopped, Stopped { withdrawn: 1, asked: 1 });
-        assert!(queue::fence(&mut tx, &held).await.unwrap().stop_asked);
+        queue::fence(&mut tx, &held).await.unwrap();
+        assert!(queue::find_by_subject(&mut tx, "a").await.unwrap()[0].stop_asked);
         let pair = [(held.task.id.clone(), held.token.clone())];
         let renewed = queue::renew(&mut tx, &pair, held.deadline).await.unwrap();
         assert_eq!(renewed[0].1, Renewal::Held { stop_asked: true });

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use haulier_base::ErrorKind;
+use haulier_base::{Error, ErrorKind};
 use haulier_catalog::{Catalog, Dialect, Sql, args, leases};
 use haulier_testkit::both_databases;
 
@@ -66,6 +66,36 @@ both_databases! {
         assert_eq!(tx.execute(ADD, args!["a", "a"]).await.unwrap_err().kind(), ErrorKind::Conflict);
         assert!(tx.commit().await.is_err());
         assert!(names(&t.catalog).await.is_empty());
+    }
+
+    async fn what_is_run_later_is_seen_by_what_follows(t: TestCatalog) {
+        let mut tx = t.catalog.begin("later").await.unwrap();
+        tx.execute_later(ADD, args!["a", "a"]).await.unwrap();
+        assert_eq!(tx.execute(Sql::both("UPDATE leases SET holder = 'b' WHERE name = 'a'"), args![]).await.unwrap(), 1);
+        tx.execute_later(ADD, args!["b", "a"]).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(names(&t.catalog).await, ["a", "b"]);
+    }
+
+    async fn what_fails_later_fails_the_whole_transaction(t: TestCatalog) {
+        add(&t.catalog, "there").await.unwrap();
+        let both = async {
+            let mut tx = t.catalog.begin("later").await?;
+            tx.execute_later(ADD, args!["new", "a"]).await?;
+            tx.execute_later(ADD, args!["there", "a"]).await?;
+            tx.commit().await
+        };
+        assert_eq!(both.await.unwrap_err().kind(), ErrorKind::Conflict);
+        let other_count = async {
+            let mut tx = t.catalog.begin("later").await?;
+            tx.execute_later(ADD, args!["new", "a"]).await?;
+            let none = Sql::both("DELETE FROM leases WHERE name = 'nowhere'");
+            tx.expect_one_later(none, args![], Error::lost_lease("not one")).await?;
+            tx.execute(ADD, args!["more", "a"]).await?;
+            tx.commit().await
+        };
+        assert_eq!(other_count.await.unwrap_err().kind(), ErrorKind::LostLease);
+        assert_eq!(names(&t.catalog).await, ["there"]);
     }
 
     async fn a_second_row_with_a_unique_value_is_a_conflict(t: TestCatalog) {
