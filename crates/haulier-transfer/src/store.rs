@@ -34,28 +34,27 @@ pub(crate) async fn insert(tx: &mut Tx, transfer: &Transfer) -> Result<()> {
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
     );
     let request = &transfer.request;
-    let inserted = tx
-        .execute(
-            INSERT,
-            args![
-                transfer.id.as_str(),
-                &transfer.owner,
-                transfer.state.as_str(),
-                &request.source_url,
-                &request.destination_url,
-                request.source_options.to_string(),
-                request.destination_options.to_string(),
-                request.start_offset,
-                request.end_offset,
-                transfer.progress,
-                transfer.attempts,
-                transfer.failures,
-                transfer.created_at,
-                transfer.updated_at
-            ],
-        )
-        .await?;
-    expect_one(inserted, &transfer.id)
+    tx.expect_one_later(
+        INSERT,
+        args![
+            transfer.id.as_str(),
+            &transfer.owner,
+            transfer.state.as_str(),
+            &request.source_url,
+            &request.destination_url,
+            request.source_options.to_string(),
+            request.destination_options.to_string(),
+            request.start_offset,
+            request.end_offset,
+            transfer.progress,
+            transfer.attempts,
+            transfer.failures,
+            transfer.created_at,
+            transfer.updated_at
+        ],
+        changed(&transfer.id),
+    )
+    .await
 }
 
 pub(crate) async fn find(tx: &mut Tx, id: &TransferId) -> Result<Option<Placed>> {
@@ -82,28 +81,27 @@ pub(crate) async fn update(tx: &mut Tx, from: TransferState, transfer: &Transfer
     );
     let error = transfer.error.as_ref();
     let waiting = transfer.waiting.as_ref();
-    let updated = tx
-        .execute(
-            UPDATE,
-            args![
-                transfer.id.as_str(),
-                from.as_str(),
-                transfer.state.as_str(),
-                transfer.progress,
-                transfer.attempts,
-                transfer.failures,
-                transfer.executor.clone(),
-                transfer.resume.clone(),
-                transfer.checksum.clone(),
-                error.map(|e| e.code.clone()),
-                error.map(|e| e.message.clone()),
-                waiting.map(|w| w.reason.clone()),
-                waiting.and_then(|w| w.until),
-                transfer.updated_at
-            ],
-        )
-        .await?;
-    expect_one(updated, &transfer.id)
+    tx.expect_one_later(
+        UPDATE,
+        args![
+            transfer.id.as_str(),
+            from.as_str(),
+            transfer.state.as_str(),
+            transfer.progress,
+            transfer.attempts,
+            transfer.failures,
+            transfer.executor.clone(),
+            transfer.resume.clone(),
+            transfer.checksum.clone(),
+            error.map(|e| e.code.clone()),
+            error.map(|e| e.message.clone()),
+            waiting.map(|w| w.reason.clone()),
+            waiting.and_then(|w| w.until),
+            transfer.updated_at
+        ],
+        changed(&transfer.id),
+    )
+    .await
 }
 
 /// Records what is safe at the destination, while the transfer is being worked on.
@@ -118,8 +116,7 @@ pub(crate) async fn set_checkpoint(
         "UPDATE transfers SET progress = $2, resume = $3, updated_at = $4 \
          WHERE id = $1 AND state IN ('STATE_RUNNING', 'STATE_CANCELING')",
     );
-    let updated = tx.execute(SET, args![id.as_str(), progress, resume, now]).await?;
-    expect_one(updated, id)
+    tx.expect_one_later(SET, args![id.as_str(), progress, resume, now], changed(id)).await
 }
 
 /// Forgets a transfer but keeps its place in the list for a while.
@@ -133,12 +130,11 @@ pub(crate) async fn delete(tx: &mut Tx, transfer: &Transfer, now: Timestamp) -> 
         "DELETE FROM transfer_markers WHERE id IN \
          (SELECT id FROM transfer_markers WHERE deleted_at < $1 ORDER BY deleted_at LIMIT 2)",
     );
-    tx.execute(MARK, args![transfer.id.as_str(), now]).await?;
-    let deleted = tx.execute(DELETE, args![transfer.id.as_str(), transfer.state.as_str()]).await?;
-    expect_one(deleted, &transfer.id)?;
+    tx.execute_later(MARK, args![transfer.id.as_str(), now]).await?;
+    let args = args![transfer.id.as_str(), transfer.state.as_str()];
+    tx.expect_one_later(DELETE, args, changed(&transfer.id)).await?;
     // Each delete takes two old markers along, so the table never outgrows the deletes of its last hours.
-    tx.execute(PRUNE, args![now.minus(MARKER_LIFE)]).await?;
-    Ok(())
+    tx.execute_later(PRUNE, args![now.minus(MARKER_LIFE)]).await
 }
 
 /// Where a marker stands in the order of creation, if the owner has or recently had such a transfer.
@@ -234,9 +230,6 @@ fn placed(row: &Row) -> Result<Placed> {
     Ok(Placed { seq: row.int("seq")?, transfer })
 }
 
-fn expect_one(changed: u64, id: &TransferId) -> Result<()> {
-    match changed {
-        1 => Ok(()),
-        _ => Err(Error::conflict(format!("transfer {id} changed meanwhile"))),
-    }
+fn changed(id: &TransferId) -> Error {
+    Error::conflict(format!("transfer {id} changed meanwhile"))
 }
