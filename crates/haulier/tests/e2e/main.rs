@@ -1,7 +1,9 @@
 //! The binary as its users meet it: a process, its exit codes, and HTTP.
 
 #![allow(clippy::unwrap_used, reason = "a test says by a panic what went wrong")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "what a long test did is worth reading")]
 
+mod cluster;
 mod copies;
 mod facts;
 mod kill_loop;

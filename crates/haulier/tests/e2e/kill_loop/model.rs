@@ -15,10 +15,12 @@ const SIZES: [usize; 9] = [0, 1, 4_095, 65_536, 1_000_003, 1 << 20, 3_333_333, 5
 /// Sources from this one on are copied slowly most of the time, so that kills meet them half-way.
 const LARGE: usize = 6;
 /// Slow enough for a large source to last two checkpoints, quick enough not to pile up.
-const RATES: [u64; 3] = [700_000, 1_500_000, 3_000_000];
-const WEB_RATE: u64 = 2_000_000;
+const RATES: [u64; 3] = [1_500_000, 2_500_000, 4_000_000];
+const WEB_RATE: u64 = 3_000_000;
 /// No more is asked for while so many transfers are not complete.
 const UNDER_WAY_MAX: usize = 48;
+/// Fewer than a node has slots, so that the quick ones get their turn.
+const SLOW_MAX: usize = 10;
 /// Complete transfers are taken off the server beyond this number, oldest first.
 const COMPLETE_MAX: usize = 60;
 
@@ -53,6 +55,7 @@ type FileIdentity = (u64, Option<std::time::SystemTime>);
 /// A transfer that was asked for, and what the server has said about it.
 struct Asked {
     number: usize,
+    slow: bool,
     copy: PathBuf,
     source: usize,
     range: std::ops::Range<usize>,
@@ -104,14 +107,17 @@ impl Model {
         self.asked.values().filter(|asked| !asked.complete).count() < UNDER_WAY_MAX
     }
 
-    /// Asks for a transfer; false when the server died of it.
-    pub(super) fn post(&mut self, node: &Node, dice: &mut Dice) -> bool {
+    /// Asks for a transfer, perhaps one that lasts for sure; false when the server died of it.
+    pub(super) fn post(&mut self, node: &Node, dice: &mut Dice, to_last: bool) -> bool {
         let source = dice.below(SIZES.len() as u64) as usize;
+        let source = if to_last { SIZES.len() - 1 } else { source };
         let size = SIZES[source] as u64;
-        let ranged = dice.below(3) == 0;
+        let ranged = dice.below(3) == 0 && !to_last;
         let start = if ranged { dice.below(size / 3 + 1) } else { 0 };
         let end = if ranged { start + dice.below(size - start + 1) } else { size };
-        let (from_web, slow) = (dice.below(3) == 0, source >= LARGE && dice.below(4) > 0);
+        let may_be_slow = self.asked.values().filter(|asked| asked.slow && !asked.complete).count() < SLOW_MAX;
+        let slow = to_last || may_be_slow && source >= LARGE && dice.below(4) > 0;
+        let from_web = dice.below(3) == 0 && (slow || source < LARGE);
         let rate = RATES[dice.below(RATES.len() as u64) as usize];
         let copy = self.folder.join(format!("copies/{}", self.made));
         let (number, url) = (self.made, format!("file://{}", copy.display()));
@@ -124,6 +130,7 @@ impl Model {
         });
         let asked = self.asked.entry(url).or_insert(Asked {
             number,
+            slow,
             copy,
             source,
             range: start as usize..end as usize,
