@@ -156,6 +156,10 @@ impl Copy {
             // A point that cannot be read, as after a step back to an older version of us.
             checkpoint.start_over().await?;
         }
+        if mv.resume.is_none() && transfer.attempts > 1 {
+            // An executor may have died before anybody heard of the token of what it made.
+            mv.target.storage.discard(&mv.target.path, &mv.options.label, None).await?;
+        }
         let stop = ctx.stop_signal();
         let stopped = async move {
             stop.stopped().await;

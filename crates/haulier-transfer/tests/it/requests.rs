@@ -124,8 +124,25 @@ both_databases! {
         assert_eq!(room.get("/v1/transfers").await.json().as_array().unwrap().len(), 1);
         let other = json!({ "source_url": room.url("a"), "destination_url": room.url("c") }).to_string();
         assert!(send(other).await.refusal(400).contains("Idempotency-Key"));
+        let spelled_out = json!({ "source_url": room.url("a"), "destination_url": room.url("b"), "start_offset": 0,
+            "end_offset": null, "source_options": {} });
+        assert_eq!(send(spelled_out.to_string()).await.json()["id"], first.json()["id"], "defaults may be left out");
         room.catalog.clock.advance(std::time::Duration::from_secs(24 * 3600 + 1));
         assert_ne!(send(body).await.json()["id"], first.json()["id"]);
+    }
+
+    async fn a_key_whose_transfer_was_deleted_stands_for_nothing(catalog: TestCatalog) {
+        let room = Room::new(catalog).await;
+        room.source("a", 1);
+        let send = |target: &str| {
+            let body = json!({ "source_url": room.url("a"), "destination_url": room.url(target) }).to_string();
+            room.send(Method::POST, "/v1/transfers", &[JSON, ("idempotency-key", "k1")], body)
+        };
+        let first = send("b").await.json();
+        assert_eq!(room.delete(first["id"].as_str().unwrap()).await.status, 204);
+        let second = send("c").await;
+        assert_eq!(second.status, StatusCode::CREATED, "{}", second.text);
+        assert_ne!(second.json()["id"], first["id"]);
     }
 
     async fn another_owners_transfer_does_not_exist(catalog: TestCatalog) {

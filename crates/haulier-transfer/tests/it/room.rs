@@ -7,7 +7,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use haulier_access::{AuthMode, Authenticator};
-use haulier_storage::{StorageConfig, Storages};
+use haulier_storage::{MemoryStore, StorageConfig, Storages};
 use haulier_testkit::catalog::TestCatalog;
 use haulier_transfer::{TransferConfig, Transfers};
 use haulier_work::{Handlers, Runner, RunnerConfig};
@@ -19,6 +19,8 @@ use tower::ServiceExt;
 pub(crate) struct Room {
     pub(crate) catalog: TestCatalog,
     pub(crate) folder: TempDir,
+    /// What is behind `memory:` URLs, whose unfinished uploads have names that nobody can guess.
+    pub(crate) memory: MemoryStore,
     pub(crate) transfers: Transfers,
     router: Router,
 }
@@ -56,7 +58,9 @@ impl Room {
     }
 
     pub(crate) fn build(catalog: TestCatalog, folder: TempDir, config: TransferConfig, auth: AuthMode) -> Self {
+        let memory = MemoryStore::new();
         let storages = Storages::new(StorageConfig {
+            memory: Some(memory.clone()),
             roots: vec![folder.path().to_owned(), PathBuf::from("/dev/shm")],
             allow_private: true,
             stall: Duration::from_secs(2),
@@ -65,7 +69,7 @@ impl Room {
         .unwrap();
         let transfers = Transfers::new(catalog.catalog.clone(), storages, config);
         let router = haulier_access::layer(haulier_transfer::router(transfers.clone()), Authenticator::new(auth));
-        Self { catalog, folder, transfers, router }
+        Self { catalog, folder, memory, transfers, router }
     }
 
     pub(crate) fn runner(&self) -> Runner {
