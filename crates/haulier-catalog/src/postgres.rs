@@ -10,6 +10,7 @@ use sqlx::postgres::{PgArguments, PgConnectOptions, PgListener, PgPoolOptions, P
 use sqlx::{Arguments, AssertSqlSafe, Column, Connection, PgConnection, PgPool, Postgres, Row as _, TypeInfo};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::migrate::{Applied, Migration};
 use crate::sql::{Dialect, Null, Row, Sql, Value};
@@ -31,6 +32,7 @@ const MIGRATION_LOCK: i64 = 0x6861_756c_6965_7201;
 /// The pool of one database.
 pub(crate) struct Server {
     pool: PgPool,
+    begins: TaskTracker,
 }
 
 pub(crate) type Transaction = sqlx::Transaction<'static, Postgres>;
@@ -44,16 +46,27 @@ impl Server {
             .connect_with(options(url)?)
             .await
             .map_err(translate)?;
-        Ok(Self { pool })
+        Ok(Self { pool, begins: TaskTracker::new() })
     }
 
     pub(crate) async fn begin(&self) -> Result<Transaction> {
-        self.pool.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await.map_err(translate)
+        self.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await
     }
 
     /// One snapshot for the whole transaction, as in SQLite.
     pub(crate) async fn read(&self) -> Result<Transaction> {
-        self.pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await.map_err(translate)
+        self.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await
+    }
+
+    /// Begins in a task of its own, which goes on when the caller stops waiting: a connection whose `BEGIN` was
+    /// sent and never awaited would go back to the pool inside a transaction, and the next one would be part of it.
+    async fn begin_with(&self, begin: &'static str) -> Result<Transaction> {
+        let pool = self.pool.clone();
+        let begun = self.begins.spawn(async move { pool.begin_with(begin).await });
+        begun
+            .await
+            .map_err(|error| Error::internal("a transaction could not begin").caused_by(error))?
+            .map_err(translate)
     }
 
     pub(crate) async fn close(&self) {
