@@ -2,11 +2,13 @@
 //!
 //! Knows no tasks, no SQL and no service. One call is one attempt: whoever calls decides about the next.
 
+mod ahead;
 mod frontier;
 mod gather;
 mod open;
 pub mod plan;
 pub mod progress;
+mod prove;
 mod published;
 pub mod resume;
 mod run;
@@ -18,18 +20,18 @@ use std::pin::pin;
 use std::time::Duration;
 
 use haulier_base::{Checksum, Error, ErrorKind, Result};
-use haulier_storage::{Location, ObjectWriter, Placement, Version};
+use haulier_storage::{Location, ObjectWriter, Placement, Version, Written};
 use tokio::time::{Instant, timeout};
 
 pub use plan::Method;
 pub use progress::{Progress, ProgressView};
 pub use resume::{Checkpoint, NoCheckpoint, ResumePoint};
 pub use throttle::{ByteBudget, Limits};
-pub use verify::Verify;
+pub use verify::{Proof, Verify};
 
 use open::{Opened, Start, open};
 use published::Published;
-use run::{Copied, Run, SOURCE_CHANGED, source_changed};
+use run::{Run, SOURCE_CHANGED, source_changed};
 
 /// How long a stopped move may take to keep what it has.
 const SUSPEND_WITHIN: Duration = Duration::from_millis(700);
@@ -50,7 +52,7 @@ pub struct ByteRange {
 pub struct MoveOptions {
     /// Goes into temporary names.
     pub label: String,
-    /// How the bytes at the target are proven.
+    /// How the bytes at the target are to be proven.
     pub verify: Verify,
     /// Replace the target, or write into it.
     pub placement: Placement,
@@ -72,7 +74,7 @@ impl Default for MoveOptions {
     fn default() -> Self {
         Self {
             label: String::new(),
-            verify: Verify::Sha256,
+            verify: Verify::Store,
             placement: Placement::Replace,
             create_parents: false,
             part_size: 16 << 20,
@@ -86,7 +88,7 @@ impl Default for MoveOptions {
 
 impl MoveOptions {
     pub(crate) fn hashes(&self) -> bool {
-        self.verify == Verify::Sha256 || self.expected.is_some()
+        self.verify != Verify::None || self.expected.is_some()
     }
 }
 
@@ -110,7 +112,7 @@ pub struct Move {
 pub struct MoveOutcome {
     /// Length of what is at the target now.
     pub bytes: u64,
-    /// Its checksum, unless nothing was hashed.
+    /// Its SHA-256, unless nothing was hashed here: `Verify::None`, and copies that the store made by itself.
     pub checksum: Option<Checksum>,
     /// Reads or kernel calls that this attempt needed.
     pub parts: u64,
@@ -120,8 +122,10 @@ pub struct MoveOutcome {
     pub duration: Duration,
     /// Whether an earlier attempt's bytes were thrown away.
     pub started_over: bool,
-    /// "reflink", "kernel", "parallel" or "stream".
+    /// "reflink", "kernel", "within", "parallel", "ahead" or "stream".
     pub method: &'static str,
+    /// How the bytes at the target were proven.
+    pub proof: Proof,
 }
 
 /// Makes one attempt to move one object.
@@ -155,7 +159,7 @@ pub async fn move_object(
         () = &mut stop => return Err(stopped()),
         opened = open(&mv, checkpoint, limits) => opened?,
     };
-    let Opened { read, writer, footing } = match opened {
+    let Opened { source, writer, footing } = match opened {
         Start::Ready(opened) => *opened,
         Start::Done(published) => return accept(&mv, published, checkpoint, progress, began).await,
     };
@@ -163,15 +167,13 @@ pub async fn move_object(
     let attempted = {
         let run = Run::new(&mv, &footing, writer.as_ref(), checkpoint, progress, limits);
         let attempt = async {
-            let copied = match read {
-                Some(read) => run.carry_out(read).await?,
-                None => Copied { method: Method::Stream, parts: 0 },
-            };
+            let copied = run.carry_out(source).await?;
             let checksum = run.hasher().map(|hasher| hasher.checksum());
             refuse_unexpected(checksum.as_ref(), mv.options.expected.as_ref())?;
             if run.reached() - run.saved() > FLUSH_FIRST {
                 writer.flush().await?;
             }
+            prove::unpublished(&mv, writer.as_ref(), run.reached(), checksum.as_ref()).await?;
             refuse_changed_source(&mv, footing.version.as_ref()).await?;
             Ok((copied, checksum, run.reached(), run.saved()))
         };
@@ -192,9 +194,11 @@ pub async fn move_object(
             return Err(leave(writer, leftover, error).await);
         }
     };
-    publish(&mv, writer, checkpoint, bytes, saved > 0).await?;
+    let written = publish(&mv, writer, checkpoint, bytes, saved > 0).await?;
+    let proof = prove::published(&mv, &written, checksum.as_ref()).await?;
     progress.set_safe(bytes);
     Ok(MoveOutcome {
+        proof,
         bytes,
         checksum,
         parts: copied.parts,
@@ -302,6 +306,7 @@ async fn accept(
     writer.finish(length).await?;
     progress.set_safe(length);
     Ok(MoveOutcome {
+        proof: Proof::ReadBack,
         bytes: length,
         checksum: Some(checksum),
         parts: 0,
@@ -319,7 +324,7 @@ async fn publish(
     checkpoint: &dyn Checkpoint,
     bytes: u64,
     has_point: bool,
-) -> Result<()> {
+) -> Result<Written> {
     if let Err(error) = checkpoint.publish().await {
         let leftover = match error.kind() {
             ErrorKind::LostLease => Leftover::Untouched,
@@ -331,7 +336,7 @@ async fn publish(
     }
     let token = writer.token();
     match writer.finish(bytes).await {
-        Ok(_meta) => Ok(()),
+        Ok(written) => Ok(written),
         Err(error) => {
             // A conflict may mean that the unfinished target is another writer's now.
             let removed = !error.is_temporary() && !has_point && error.kind() != ErrorKind::Conflict;

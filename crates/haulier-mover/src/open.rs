@@ -3,13 +3,15 @@
 use bytes::Bytes;
 use futures::stream::{self, StreamExt};
 use haulier_base::{Error, ErrorKind, Result};
-use haulier_storage::{ObjectRead, ObjectWriter, ReadRequest, Version, WriteRequest};
+use haulier_storage::{
+    ObjectMeta, ObjectRead, ObjectWriter, Placement, ReadRequest, StoreSource, Version, WriteRequest,
+};
 use tokio::time::timeout;
 
 use crate::gather::{Gather, no_byte_for};
 use crate::published::{Published, find_published};
 use crate::verify::Hasher;
-use crate::{Checkpoint, Limits, Move, ResumePoint};
+use crate::{ByteRange, Checkpoint, Limits, Move, ResumePoint, Verify};
 
 /// What opening led to.
 pub(crate) enum Start {
@@ -21,10 +23,19 @@ pub(crate) enum Start {
 
 /// Both ends, ready to move.
 pub(crate) struct Opened {
-    /// The source from the first missing byte on; none when the range is empty.
-    pub(crate) read: Option<ObjectRead>,
+    pub(crate) source: Source,
     pub(crate) writer: Box<dyn ObjectWriter>,
     pub(crate) footing: Footing,
+}
+
+/// Where the missing bytes come from.
+pub(crate) enum Source {
+    /// The source from the first missing byte on.
+    Read(ObjectRead),
+    /// The store copies them by itself.
+    Within(StoreSource),
+    /// The range is empty.
+    Empty,
 }
 
 /// Where an attempt stands before it moves anything.
@@ -44,10 +55,14 @@ pub(crate) struct Footing {
 /// Opens both ends. A resume point that does not match in every respect is thrown away.
 pub(crate) async fn open(mv: &Move, checkpoint: &dyn Checkpoint, limits: &Limits) -> Result<Start> {
     let Some(point) = &mv.resume else { return start(mv, None).await.map(|opened| Start::Ready(Box::new(opened))) };
-    if point.is_usable()
-        && let Some(start) = resume(mv, point, limits).await?
-    {
-        return Ok(start);
+    if point.is_usable() {
+        let resumed = match within(mv).await? {
+            Some(source) => resume_within(mv, point, source).await?,
+            None => resume(mv, point, limits).await?,
+        };
+        if let Some(start) = resumed {
+            return Ok(start);
+        }
     }
     if point.safe > 0 {
         checkpoint.start_over().await?;
@@ -61,10 +76,13 @@ async fn start(mv: &Move, given_up: Option<&ResumePoint>) -> Result<Opened> {
     if range.end.is_some_and(|end| end < range.start) {
         return Err(Error::invalid(format!("the range ends at {:?} before its start {}", range.end, range.start)));
     }
-    let (read, meta) = if range.end == Some(range.start) {
+    let (source, meta, length) = if range.end == Some(range.start) {
         let meta = stat(mv).await?;
         refuse_start_beyond(range.start, meta.size)?;
-        (None, meta)
+        (Source::Empty, meta, Some(0))
+    } else if let Some(source) = within(mv).await? {
+        let (size, version) = (Some(source.size), Some(source.version.clone()));
+        (Source::Within(source), ObjectMeta { size, version, ..ObjectMeta::default() }, size)
     } else {
         let read = match read_from(mv, range.start, None).await {
             Err(error) if error.kind() == ErrorKind::Invalid && range.start > 0 => {
@@ -74,10 +92,9 @@ async fn start(mv: &Move, given_up: Option<&ResumePoint>) -> Result<Opened> {
             read => read?,
         };
         refuse_start_beyond(range.start, read.meta.size)?;
-        let meta = read.meta.clone();
-        (Some(read), meta)
+        let (meta, length) = (read.meta.clone(), length_of(mv, &read));
+        (Source::Read(read), meta, length)
     };
-    let length = read.as_ref().map_or(Some(0), |read| length_of(mv, read));
     let writer = mv.target.storage.write(&mv.target.path, write_request(mv, None, length)).await?;
     let lost = given_up.map_or(0, |point| point.safe);
     let footing = Footing {
@@ -85,11 +102,51 @@ async fn start(mv: &Move, given_up: Option<&ResumePoint>) -> Result<Opened> {
         source_size: meta.size,
         version: meta.version,
         safe: 0,
-        hasher: mv.options.hashes().then(Hasher::default),
+        hasher: (mv.options.hashes() && !matches!(source, Source::Within(_))).then(Hasher::default),
         started_over: lost > 0,
         reread_bytes: length.map_or(lost, |length| lost.min(length)),
     };
-    Ok(Opened { read, writer, footing })
+    Ok(Opened { source, writer, footing })
+}
+
+/// The source as its store sees it, when the target is in the same store and its copy is proof enough.
+async fn within(mv: &Move) -> Result<Option<StoreSource>> {
+    let (source, target) = (&mv.source, &mv.target.storage);
+    let whole = mv.range == ByteRange::default() && mv.options.placement == Placement::Replace;
+    let hashed = mv.options.verify == Verify::ReadBack || mv.options.expected.is_some();
+    if !whole || hashed || source.storage.store().is_none_or(|store| target.store() != Some(store)) {
+        return Ok(None);
+    }
+    let looking = timeout(mv.options.stall, source.storage.store_source(&source.path));
+    let found = looking.await.map_err(|_| no_byte_for(mv.options.stall))??;
+    // Without a checksum there would be nothing to compare the copy's with.
+    Ok(found.filter(|found| found.checksum.is_some() || mv.options.verify == Verify::None))
+}
+
+/// Goes on with a copy that the store makes by itself.
+async fn resume_within(mv: &Move, point: &ResumePoint, source: StoreSource) -> Result<Option<Start>> {
+    if point.hash_state.is_some()
+        || point.source_version.as_deref() != Some(source.version.as_str())
+        || source.size < point.safe
+    {
+        return Ok(None);
+    }
+    let request = write_request(mv, point.token.clone(), Some(source.size));
+    let writer = mv.target.storage.write(&mv.target.path, request).await?;
+    if writer.resumed_size() < point.safe {
+        writer.abort().await?;
+        return Ok(None);
+    }
+    let footing = Footing {
+        length: Some(source.size),
+        source_size: Some(source.size),
+        version: Some(source.version.clone()),
+        safe: point.safe,
+        hasher: None,
+        started_over: false,
+        reread_bytes: 0,
+    };
+    Ok(Some(Start::Ready(Box::new(Opened { source: Source::Within(source), writer, footing }))))
 }
 
 /// Goes on from a point; none when something about it does not hold any more.
@@ -100,7 +157,8 @@ async fn resume(mv: &Move, point: &ResumePoint, limits: &Limits) -> Result<Optio
     let mut hasher = None;
     if mv.options.hashes() {
         hasher = point.hash_state.as_deref().and_then(|state| Hasher::restore(state, point.safe));
-        if hasher.is_none() && writer.read_back(0, 0).await?.is_some() {
+        let cheap = mv.target.storage.capabilities().cheap_read_back;
+        if hasher.is_none() && cheap && writer.read_back(0, 0).await?.is_some() {
             hasher = Some(Hasher::default());
         }
     }
@@ -121,7 +179,7 @@ async fn resume(mv: &Move, point: &ResumePoint, limits: &Limits) -> Result<Optio
         started_over: false,
         reread_bytes: present.saturating_sub(point.safe) + skipped,
     };
-    Ok(Some(Start::Ready(Box::new(Opened { read: Some(read), writer, footing }))))
+    Ok(Some(Start::Ready(Box::new(Opened { source: Source::Read(read), writer, footing }))))
 }
 
 /// The source from the first byte on that a point does not hold.
@@ -188,7 +246,7 @@ pub(crate) async fn read_from(mv: &Move, start: u64, version: Option<Version>) -
     timeout(mv.options.stall, reading).await.map_err(|_| no_byte_for(mv.options.stall))?
 }
 
-async fn stat(mv: &Move) -> Result<haulier_storage::ObjectMeta> {
+async fn stat(mv: &Move) -> Result<ObjectMeta> {
     let looking = mv.source.storage.stat(&mv.source.path);
     timeout(mv.options.stall, looking).await.map_err(|_| no_byte_for(mv.options.stall))?
 }

@@ -14,8 +14,12 @@ pub enum Method {
     Reflink,
     /// The kernel copies between two open files.
     Kernel,
+    /// The store copies by itself.
+    Within,
     /// Ranges of the source are read and written several at once.
     Parallel,
+    /// Ranges of the source are read several at once, and written in order.
+    Ahead,
     /// One read, from the first byte to the last.
     Stream,
 }
@@ -26,7 +30,9 @@ impl Method {
         match self {
             Self::Reflink => "reflink",
             Self::Kernel => "kernel",
+            Self::Within => "within",
             Self::Parallel => "parallel",
+            Self::Ahead => "ahead",
             Self::Stream => "stream",
         }
     }
@@ -43,6 +49,8 @@ pub struct Facts {
     pub whole: bool,
     /// Whether the source is an open file and the target copies in the kernel.
     pub kernel: bool,
+    /// Whether the target's store can copy this source by itself, and that is proof enough.
+    pub within: bool,
     /// Whether several ranges can be read at once, all of one version.
     pub parallel_reads: bool,
     /// Whether the target takes bytes in any order.
@@ -57,12 +65,14 @@ pub struct Facts {
 pub fn choose(facts: &Facts) -> Method {
     let Some(length) = facts.length else { return Method::Stream };
     let left = length.saturating_sub(facts.safe);
-    if left <= SMALL {
+    if facts.within {
+        Method::Within
+    } else if left <= SMALL {
         Method::Stream
     } else if facts.kernel {
         if facts.whole && facts.safe == 0 { Method::Reflink } else { Method::Kernel }
-    } else if facts.parallel_reads && facts.parallel_writes && facts.parts_in_flight > 1 && left > facts.part_size {
-        Method::Parallel
+    } else if facts.parallel_reads && facts.parts_in_flight > 1 && left > facts.part_size {
+        if facts.parallel_writes { Method::Parallel } else { Method::Ahead }
     } else {
         Method::Stream
     }
@@ -115,7 +125,9 @@ mod tests {
         assert_eq!(choose(&Facts { kernel: true, ..big }), Method::Kernel);
         assert_eq!(choose(&Facts { kernel: true, whole: true, ..big }), Method::Reflink);
         assert_eq!(choose(&Facts { kernel: true, whole: true, safe: 1, ..big }), Method::Kernel);
-        assert_eq!(choose(&Facts { parallel_writes: false, ..big }), Method::Stream);
+        assert_eq!(choose(&Facts { parallel_writes: false, ..big }), Method::Ahead);
+        assert_eq!(choose(&Facts { parallel_reads: false, ..big }), Method::Stream);
+        assert_eq!(choose(&Facts { within: true, length: Some(10), ..big }), Method::Within);
         assert_eq!(choose(&Facts { parts_in_flight: 1, ..big }), Method::Stream);
         assert_eq!(choose(&Facts { length: Some(16 << 20), ..big }), Method::Stream);
         assert_eq!(choose(&Facts { length: Some(10), kernel: true, ..big }), Method::Stream);

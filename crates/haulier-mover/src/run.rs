@@ -3,21 +3,22 @@
 //! All of it runs inside one future, so dropping that future stops everything.
 
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use haulier_base::{Error, ErrorKind, Result};
-use haulier_storage::{ByteStream, FileHandle, ObjectRead, ObjectWriter, Version};
+use haulier_storage::{ByteStream, FileHandle, Flushed, ObjectRead, ObjectWriter, Version};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::frontier::Frontier;
 use crate::gather::{CHUNK, Gather};
-use crate::open::{Footing, read_from};
+use crate::open::{Footing, Source, read_from};
 use crate::plan::{self, Facts, Method};
-use crate::verify::Hasher;
-use crate::{Checkpoint, Limits, Move, Progress, ResumePoint};
+use crate::verify::{Hasher, Marks};
+use crate::{Checkpoint, Limits, Move, Progress, ResumePoint, Verify};
 
 /// Copied inside the kernel at once.
 const SLICE: u64 = 8 << 20;
@@ -39,14 +40,16 @@ pub(crate) struct Run<'a> {
     pub(crate) checkpoint: &'a dyn Checkpoint,
     pub(crate) progress: &'a Progress,
     pub(crate) limits: &'a Limits,
-    length: Option<u64>,
+    pub(crate) length: Option<u64>,
     source_size: Option<u64>,
     version: Option<Version>,
-    safe: u64,
+    pub(crate) safe: u64,
     frontier: Mutex<Frontier>,
     reached: watch::Sender<Reached>,
     hashed: Option<watch::Sender<Hasher>>,
     saved: Mutex<u64>,
+    marks: Mutex<Marks>,
+    remembered: AtomicBool,
 }
 
 /// How far the target is filled without a gap, and whether that is all.
@@ -85,17 +88,25 @@ impl<'a> Run<'a> {
             reached: watch::Sender::new(Reached { bytes: footing.safe, complete: false }),
             hashed: footing.hasher.clone().map(watch::Sender::new),
             saved: Mutex::new(footing.safe),
+            marks: Mutex::default(),
+            remembered: AtomicBool::new(footing.safe > 0),
         }
     }
 
     /// Moves everything, hashes it, and saves checkpoints meanwhile.
-    pub(crate) async fn carry_out(&self, read: ObjectRead) -> Result<Copied> {
+    pub(crate) async fn carry_out(&self, source: Source) -> Result<Copied> {
+        self.remember().await?;
+        let read = match source {
+            Source::Read(read) => read,
+            Source::Within(source) => return self.carry_out_within(&source).await,
+            Source::Empty => return Ok(Copied { method: Method::Stream, parts: 0 }),
+        };
         let method = self.choose(read.handle.is_some()).await?;
         let moved = CancellationToken::new();
         let moving = async {
             let (buffers, queue) = mpsc::channel(HASH_QUEUE);
             // An ordered stream is hashed from its buffers, anything else from what is in the target.
-            let buffers = (method == Method::Stream).then_some(buffers);
+            let buffers = matches!(method, Method::Stream | Method::Ahead).then_some(buffers);
             let queue = buffers.is_some().then_some(queue);
             let copying = async {
                 let copied = self.copy(read, method, buffers).await;
@@ -130,26 +141,53 @@ impl<'a> Run<'a> {
     /// Flushes, saves a point, and only then calls the bytes safe. Copying goes on meanwhile.
     pub(crate) async fn save(&self) -> Result<()> {
         // The place is taken before the flush, so that the flush covers it.
-        let hasher = self.hasher();
-        let safe = hasher.as_ref().map_or_else(|| self.reached(), Hasher::at);
+        let mut hasher = self.hasher();
+        let mut safe = hasher.as_ref().map_or_else(|| self.reached(), Hasher::at);
         if safe <= self.saved() {
             return Ok(());
         }
-        self.writer.flush().await?;
-        let point = ResumePoint {
-            source_version: self.version.as_ref().map(|version| version.as_str().to_owned()),
-            source_size: self.source_size,
-            token: self.writer.token(),
-            safe,
-            hash_state: hasher.map(|hasher| hasher.state()),
-        };
-        self.checkpoint.save(&point).await?;
+        if let Flushed::First(kept) = self.writer.flush().await?
+            && kept < safe
+        {
+            safe = kept;
+            if hasher.is_some() {
+                hasher = self.marks().up_to(kept);
+                safe = hasher.as_ref().map_or(0, Hasher::at);
+            }
+            if safe <= self.saved() {
+                return Ok(());
+            }
+        }
+        self.save_point(safe, hasher.as_ref()).await?;
         *self.saved.lock().unwrap_or_else(PoisonError::into_inner) = safe;
         self.progress.set_safe(safe);
         Ok(())
     }
 
-    async fn save_regularly(&self, moved: &CancellationToken) -> Result<()> {
+    async fn save_point(&self, safe: u64, hasher: Option<&Hasher>) -> Result<()> {
+        let point = ResumePoint {
+            source_version: self.version.as_ref().map(|version| version.as_str().to_owned()),
+            source_size: self.source_size,
+            token: self.writer.token(),
+            safe,
+            hash_state: hasher.map(Hasher::state),
+        };
+        self.checkpoint.save(&point).await
+    }
+
+    /// Keeps the way back to what is left at the store, before there is anything.
+    async fn remember(&self) -> Result<()> {
+        if self.writer.must_remember() && !self.remembered.swap(true, Ordering::Relaxed) {
+            self.save_point(0, None).await?;
+        }
+        Ok(())
+    }
+
+    fn marks(&self) -> MutexGuard<'_, Marks> {
+        self.marks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) async fn save_regularly(&self, moved: &CancellationToken) -> Result<()> {
         loop {
             tokio::select! {
                 () = moved.cancelled() => return Ok(()),
@@ -161,11 +199,14 @@ impl<'a> Run<'a> {
 
     async fn choose(&self, has_handle: bool) -> Result<Method> {
         let (source, target) = (self.mv.source.storage.capabilities(), self.mv.target.storage.capabilities());
+        // A target that is read back is compared with what came from the source, not with itself.
+        let hashed_there = target.cheap_read_back && self.mv.options.verify != Verify::ReadBack;
         let mut facts = Facts {
             length: self.length,
             safe: self.safe,
             whole: self.mv.range.start == 0 && self.length == self.source_size,
             kernel: target.kernel_copy && has_handle,
+            within: false,
             parallel_reads: source.ranged_read && source.parallel_reads && !has_handle && self.version.is_some(),
             parallel_writes: target.parallel_writes,
             part_size: self.mv.options.part_size,
@@ -173,8 +214,8 @@ impl<'a> Run<'a> {
         };
         let method = plan::choose(&facts);
         // A device cannot be read back, and takes bytes in order only, whatever its storage can.
-        let reads_back = target.read_back && self.writer.read_back(0, 0).await?.is_some();
-        if method != Method::Stream && !reads_back && (target.read_back || self.hashed.is_some()) {
+        let reads_back = hashed_there && self.writer.read_back(0, 0).await?.is_some();
+        if method != Method::Stream && !reads_back && (target.cheap_read_back || self.hashed.is_some()) {
             (facts.kernel, facts.parallel_writes) = (false, false);
         }
         Ok(plan::choose(&facts))
@@ -207,7 +248,11 @@ impl<'a> Run<'a> {
                 }
                 parts => Ok(Copied { method, parts: parts? }),
             },
-            Method::Stream => {
+            Method::Ahead => {
+                let parts = self.copy_ahead(read.stream, buffers).await?;
+                Ok(Copied { method, parts })
+            }
+            Method::Stream | Method::Within => {
                 self.copy_ordered(read.stream, read.end, buffers).await?;
                 Ok(one(Method::Stream))
             }
@@ -260,7 +305,7 @@ impl<'a> Run<'a> {
         self.copy_stream(stream, part.start, Some(part.end), true, None).await
     }
 
-    async fn read_part(&self, part: &Range<u64>) -> Result<ByteStream> {
+    pub(crate) async fn read_part(&self, part: &Range<u64>) -> Result<ByteStream> {
         let request = haulier_storage::ReadRequest {
             start: self.mv.range.start + part.start,
             end: Some(self.mv.range.start + part.end),
@@ -279,7 +324,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    async fn copy_ordered(
+    pub(crate) async fn copy_ordered(
         &self,
         stream: ByteStream,
         end: Option<u64>,
@@ -313,12 +358,16 @@ impl<'a> Run<'a> {
                 bytes.truncate(usize::try_from(end - at).unwrap_or(usize::MAX));
             }
             while !bytes.is_empty() {
-                let piece = self.limits.piece(CHUNK as u64).min(bytes.len() as u64);
+                let mut piece = self.limits.piece(CHUNK as u64).min(bytes.len() as u64);
+                if let Some(part_end) = self.writer.part_end(at) {
+                    piece = piece.min(part_end - at);
+                }
                 let piece = bytes.split_to(usize::try_from(piece).unwrap_or(bytes.len()));
                 let length = piece.len() as u64;
                 self.limits.take(length).await;
                 self.wait_for_hash().await;
                 self.writer.put_at(at, piece.clone()).await?;
+                self.remember().await?;
                 self.wrote(at, length);
                 at += length;
                 if let Some(buffers) = &buffers {
@@ -333,14 +382,14 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn wrote(&self, at: u64, length: u64) {
+    pub(crate) fn wrote(&self, at: u64, length: u64) {
         let mut frontier = self.frontier.lock().unwrap_or_else(PoisonError::into_inner);
         frontier.add(at, at + length);
         self.progress.add_written(length);
         self.reached.send_modify(|reached| reached.bytes = frontier.reached());
     }
 
-    fn ended_early(&self, at: u64) -> Error {
+    pub(crate) fn ended_early(&self, at: u64) -> Error {
         let length = self.length.unwrap_or(at);
         Error::unavailable(format!("source ended at {at} of {length} bytes"))
     }
@@ -360,7 +409,11 @@ impl<'a> Run<'a> {
         self.hash_target(hashed, Some(self.safe)).await?;
         while let Some(bytes) = queue.recv().await {
             let hasher = hashed.borrow().clone();
-            hashed.send_replace(hasher.update(bytes).await?);
+            let hasher = hasher.update(bytes).await?;
+            if self.writer.part_end(hasher.at().saturating_sub(1)) == Some(hasher.at()) {
+                self.marks().add(hasher.clone());
+            }
+            hashed.send_replace(hasher);
         }
         Ok(())
     }
@@ -407,6 +460,6 @@ pub(crate) fn source_changed() -> Error {
     Error::unavailable("source changed while it was read").context(SOURCE_CHANGED, true)
 }
 
-fn conflict_is_change(error: Error) -> Error {
+pub(crate) fn conflict_is_change(error: Error) -> Error {
     if error.kind() == ErrorKind::Conflict { source_changed() } else { error }
 }

@@ -2,6 +2,9 @@
 //!
 //! Knows no storage.
 
+use std::collections::VecDeque;
+use std::fmt;
+
 use bytes::Bytes;
 use haulier_base::{Checksum, Error, Result};
 use serde::{Deserialize, Serialize};
@@ -11,15 +14,42 @@ use sha2::{Digest, Sha256};
 /// Below this length a hop to another thread costs more than the hash.
 const INLINE: usize = 64 << 10;
 
-/// How the bytes at the target are proven.
+/// How the bytes at the target are to be proven.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Verify {
-    /// SHA-256 of what is in the target.
+    /// The strongest proof that needs no second pass over the bytes: a checksum of what is in the target where
+    /// the store or this machine's memory gives one, else a hash of the bytes as they were handed over.
     #[default]
-    Sha256,
+    Store,
+    /// Every byte is read from the target again.
+    ReadBack,
     /// Length only.
     None,
+}
+
+/// How the bytes at the target were proven.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// Their SHA-256 was computed from what is in the target.
+    ReadBack,
+    /// The store's own checksum of what it holds is that of the bytes it was given; names the kind.
+    Store(&'static str),
+    /// Their SHA-256 was computed on the way, and the store took each of them; it computes no checksum itself.
+    Written,
+    /// Their number is right.
+    Length,
+}
+
+impl fmt::Display for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ReadBack => f.write_str("read-back"),
+            Self::Store(kind) => write!(f, "store:{kind}"),
+            Self::Written => f.write_str("written"),
+            Self::Length => f.write_str("length"),
+        }
+    }
 }
 
 /// A running SHA-256 and how many bytes it has seen.
@@ -68,6 +98,24 @@ impl Hasher {
     /// The digest of everything hashed.
     pub(crate) fn checksum(&self) -> Checksum {
         Checksum::sha256(self.sha.clone().finalize().into())
+    }
+}
+
+/// States of the hash at the ends of parts, until the store has taken those parts.
+#[derive(Debug, Default)]
+pub(crate) struct Marks(VecDeque<Hasher>);
+
+impl Marks {
+    /// Adds a state behind all others.
+    pub(crate) fn add(&mut self, hasher: Hasher) {
+        self.0.push_back(hasher);
+    }
+
+    /// The last state at or before a length; the ones before it are needed no more.
+    pub(crate) fn up_to(&mut self, length: u64) -> Option<Hasher> {
+        let beyond = self.0.partition_point(|mark| mark.at() <= length);
+        self.0.drain(..beyond.saturating_sub(1));
+        self.0.front().filter(|mark| mark.at() <= length).cloned()
     }
 }
 

@@ -21,6 +21,8 @@ pub struct Capabilities {
     pub resumable_write: bool,
     /// `read_back` works.
     pub read_back: bool,
+    /// `read_back` finds in this machine's memory what was just put, so that hashing it there costs no second pass.
+    pub cheap_read_back: bool,
     /// `copy_range` and `clone_from` may work.
     pub kernel_copy: bool,
     /// `Placement::InPlace` works.

@@ -78,7 +78,7 @@ async fn publishing(storage: &dyn Storage, path: &ObjectPath) {
     writer.put_at(0, Bytes::from_static(b"a longer first version")).await.expect("bytes are put");
     writer.flush().await.expect("bytes are flushed");
     assert!(storage.stat(path).await.is_err(), "nothing is visible before finish");
-    let meta = writer.finish(22).await.expect("the writer finishes");
+    let meta = writer.finish(22).await.expect("the writer finishes").meta;
     assert_eq!(meta.size, Some(22));
     let first = storage.stat(path).await.expect("the object is visible after finish");
     assert_eq!(first.size, Some(22));

@@ -17,7 +17,7 @@ pub use connector::{CONNECTORS, Connector, StorageConfig, Storages, connector, s
 pub use connectors::memory::MemoryStore;
 pub use connectors::network::Network;
 pub use object::{
-    ByteStream, FileHandle, ListedObject, ObjectKind, ObjectMeta, ObjectPath, ObjectRead, Placement, ReadRequest,
-    Version, WriteRequest,
+    ByteStream, FileHandle, Flushed, ListedObject, ObjectKind, ObjectMeta, ObjectPath, ObjectRead, Placement,
+    ReadRequest, StoreSource, Version, WriteRequest, Written,
 };
 pub use storage::{Location, ObjectWriter, Storage};

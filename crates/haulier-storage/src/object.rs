@@ -180,6 +180,46 @@ impl fmt::Debug for ObjectRead {
     }
 }
 
+/// An object that its store can copy by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreSource {
+    /// What `Storage::store` names.
+    pub store: String,
+    /// Where the store finds it; only the store's own connector reads this.
+    pub locator: String,
+    /// Length in bytes.
+    pub size: u64,
+    /// The version that is copied, and no other.
+    pub version: Version,
+    /// The checksum of the whole object that the store computed, as `algorithm:value`.
+    pub checksum: Option<String>,
+}
+
+/// How much of an unfinished object survives a crash of the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flushed {
+    /// Every byte whose put had completed.
+    Everything,
+    /// Only the first so many bytes, because the store takes whole parts, or keeps nothing before the end (0).
+    First(u64),
+}
+
+/// A finished object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// What is at the path now.
+    pub meta: ObjectMeta,
+    /// The kind of checksum that the store itself computed of what it holds and that was the right one,
+    /// such as `crc64nvme`; none when it knows the length only.
+    pub store_checksum: Option<&'static str>,
+}
+
+impl From<ObjectMeta> for Written {
+    fn from(meta: ObjectMeta) -> Self {
+        Self { meta, store_checksum: None }
+    }
+}
+
 /// Where the bytes of a writer go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Placement {

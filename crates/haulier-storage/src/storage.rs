@@ -8,7 +8,10 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use haulier_base::Result;
 
-use crate::{Capabilities, FileHandle, ListedObject, ObjectMeta, ObjectPath, ObjectRead, ReadRequest, WriteRequest};
+use crate::{
+    Capabilities, FileHandle, Flushed, ListedObject, ObjectMeta, ObjectPath, ObjectRead, ReadRequest, StoreSource,
+    WriteRequest, Written,
+};
 
 /// A place where objects live.
 ///
@@ -40,13 +43,24 @@ pub trait Storage: Send + Sync + fmt::Debug {
     ///
     /// The label alone has to be enough: a writer may die before anybody has heard of its token. So a storage
     /// either derives what it makes from path and label, as a temporary name, or, where a server makes up the
-    /// name of an unfinished upload, keeps the label where it can be found again: on the upload itself if the
-    /// server shows that in a listing, else in a marker that is written before the upload begins and removed
-    /// after it ends. What writers with other labels have at the same path stays.
+    /// name of an unfinished upload, its writer has that name kept before the first byte (`must_remember`); an
+    /// upload that is empty and long abandoned may be removed too. What writers with other labels have at the
+    /// same path stays.
     ///
     /// `token` is one that is known, to spare the search and to reach what an older version of us named
     /// differently. A writer that is still open finds its place gone and fails with `Conflict`.
     async fn discard(&self, path: &ObjectPath, label: &str, token: Option<&str>) -> Result<()>;
+
+    /// Names the store, when it can copy its objects by itself: a writer of a storage with an equal name
+    /// takes this one's objects in `copy_within`.
+    fn store(&self) -> Option<String> {
+        None
+    }
+
+    /// Describes an object for `copy_within`; none when the store cannot copy this one by itself.
+    async fn store_source(&self, _path: &ObjectPath) -> Result<Option<StoreSource>> {
+        Ok(None)
+    }
 }
 
 /// An object being written. Dropping it keeps what is there for a later resume, as a crash would.
@@ -62,21 +76,65 @@ pub trait ObjectWriter: Send + Sync {
     /// Writes bytes at an offset. In order and one at a time, unless `parallel_writes`.
     async fn put_at(&self, offset: u64, bytes: Bytes) -> Result<()>;
 
+    /// Where the part that holds an offset ends, for a store that takes whole parts only.
+    ///
+    /// No put may cross such an end, and only there can a later writer go on. `None`: anywhere.
+    fn part_end(&self, _offset: u64) -> Option<u64> {
+        None
+    }
+
+    /// Whether the token must be kept before anything more is put, because after a crash nothing else leads
+    /// back to what is left at the store. May become true with a put.
+    fn must_remember(&self) -> bool {
+        false
+    }
+
     /// Copies inside the kernel. `None`: impossible here, use `put_at`. May copy less than asked;
     /// 0 is the end of the source.
-    async fn copy_range(&self, source: &FileHandle, source_offset: u64, offset: u64, len: u64) -> Result<Option<u64>>;
+    async fn copy_range(
+        &self,
+        _source: &FileHandle,
+        _source_offset: u64,
+        _offset: u64,
+        _len: u64,
+    ) -> Result<Option<u64>> {
+        Ok(None)
+    }
 
     /// Makes the whole target share the blocks of the whole source file. False: impossible here.
-    async fn clone_from(&self, source: &FileHandle, source_offset: u64, len: u64) -> Result<bool>;
+    async fn clone_from(&self, _source: &FileHandle, _source_offset: u64, _len: u64) -> Result<bool> {
+        Ok(false)
+    }
+
+    /// Copies inside the store. `None`: impossible here, use `put_at`. May copy less than asked, never nothing.
+    async fn copy_within(
+        &self,
+        _source: &StoreSource,
+        _source_offset: u64,
+        _offset: u64,
+        _len: u64,
+    ) -> Result<Option<u64>> {
+        Ok(None)
+    }
 
     /// Reads what is in the target now, fewer bytes at its end. `None`: impossible here.
-    async fn read_back(&self, offset: u64, len: u64) -> Result<Option<Bytes>>;
+    async fn read_back(&self, _offset: u64, _len: u64) -> Result<Option<Bytes>> {
+        Ok(None)
+    }
 
-    /// Makes all completed puts survive a crash of the machine.
-    async fn flush(&self) -> Result<()>;
+    /// Lets the next `read_back` come from the medium and not from a cache, where that can be had.
+    async fn forget_cached(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Makes completed puts survive a crash of the machine, and says how many do. Waits for no put.
+    async fn flush(&self) -> Result<Flushed>;
 
     /// Flushes, sets the length, publishes at once, and makes that survive a crash too.
-    async fn finish(self: Box<Self>, size: u64) -> Result<ObjectMeta>;
+    ///
+    /// A store that computes checksums itself has its own compared with those of the bytes it was given;
+    /// a difference is `Corrupt`, and nothing is published.
+    async fn finish(self: Box<Self>, size: u64) -> Result<Written>;
 
     /// Keeps what is there for a later resume.
     async fn suspend(self: Box<Self>) -> Result<()>;

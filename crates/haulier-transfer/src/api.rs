@@ -1,6 +1,7 @@
 //! Wire types of transfer contract §2, strict reading of bodies, and conversion to and from the model.
 
 use haulier_base::{Error, ErrorKind, Result};
+use haulier_mover::Verify;
 use haulier_storage::Storages;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -44,8 +45,12 @@ pub(crate) struct TransferView {
     error: Option<ErrorView>,
     /// Why a transfer that is under way is not moving.
     waiting: Option<WaitingView>,
-    /// `sha256:` and 64 hex digits, of the bytes at the destination; known at `STATE_COMPLETE`.
+    /// `sha256:` and 64 hex digits, of the bytes at the destination; known at `STATE_COMPLETE`, unless nothing
+    /// was hashed here: with `verify` `none`, or when the store made the copy by itself.
     checksum: Option<String>,
+    /// How the bytes at the destination were proven: `read-back`, `store:` and the kind of the store's own
+    /// checksum, `written` (hashed on the way) or `length`; known at `STATE_COMPLETE`.
+    verified_by: Option<String>,
     /// How many times an executor began or resumed it.
     attempts: i64,
     /// RFC 3339.
@@ -88,6 +93,7 @@ impl TransferView {
             error: transfer.error.map(|e| ErrorView { code: e.code, message: e.message }),
             waiting: transfer.waiting.map(|w| WaitingView { reason: w.reason, until: w.until.map(|t| t.to_string()) }),
             checksum: transfer.checksum,
+            verified_by: transfer.verified_by,
             attempts: transfer.attempts,
             created_at: transfer.created_at.to_string(),
             updated_at: transfer.updated_at.to_string(),
@@ -269,8 +275,8 @@ pub(crate) struct CopyOptions {
     pub(crate) same_placement: bool,
     /// Create missing parent folders (transfer contract §5.4).
     pub(crate) create_parents: bool,
-    /// Hash nothing, on the user's word.
-    pub(crate) verify_none: bool,
+    /// How the bytes at the destination are to be proven.
+    pub(crate) verify: Verify,
     /// Byte rate of this transfer, bytes per second.
     pub(crate) rate_bytes_per_second: Option<u64>,
     /// The digest the bytes must have.
@@ -292,7 +298,12 @@ impl CopyOptions {
         };
         Ok(Self {
             same_placement: word("placement", ["start", "same"])?,
-            verify_none: word("verify", ["sha256", "none"])?,
+            verify: match members.get("verify") {
+                None | Some(Value::Null) => Verify::default(),
+                Some(verify) => {
+                    Verify::deserialize(verify).map_err(|_| wrong("verify", "\"store\", \"read-back\" or \"none\""))?
+                }
+            },
             create_parents: match members.get("create_parents") {
                 None | Some(Value::Null) => false,
                 Some(Value::Bool(create)) => *create,

@@ -221,6 +221,8 @@ pub struct Transfer {
     pub resume: Option<String>,
     /// Digest of the bytes moved, known at COMPLETE.
     pub checksum: Option<String>,
+    /// How those bytes were proven, known at COMPLETE.
+    pub verified_by: Option<String>,
     /// Why the last run failed.
     pub error: Option<TransferError>,
     /// Why it is waiting.
@@ -245,6 +247,7 @@ impl Transfer {
             executor: None,
             resume: None,
             checksum: None,
+            verified_by: None,
             error: None,
             waiting: None,
             created_at: now,

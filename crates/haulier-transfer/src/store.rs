@@ -77,7 +77,7 @@ pub(crate) async fn update(tx: &mut Tx, from: TransferState, transfer: &Transfer
     const UPDATE: Sql = Sql::both(
         "UPDATE transfers SET state = $3, progress = $4, attempts = $5, failures = $6, executor = $7, resume = $8, \
          checksum = $9, error_code = $10, error_message = $11, waiting_reason = $12, waiting_until = $13, \
-         updated_at = $14 WHERE id = $1 AND state = $2",
+         updated_at = $14, verified_by = $15 WHERE id = $1 AND state = $2",
     );
     let error = transfer.error.as_ref();
     let waiting = transfer.waiting.as_ref();
@@ -97,7 +97,8 @@ pub(crate) async fn update(tx: &mut Tx, from: TransferState, transfer: &Transfer
             error.map(|e| e.message.clone()),
             waiting.map(|w| w.reason.clone()),
             waiting.and_then(|w| w.until),
-            transfer.updated_at
+            transfer.updated_at,
+            transfer.verified_by.clone()
         ],
         changed(&transfer.id),
     )
@@ -222,6 +223,7 @@ fn placed(row: &Row) -> Result<Placed> {
         executor: row.text_or_null("executor")?,
         resume: row.text_or_null("resume")?,
         checksum: row.text_or_null("checksum")?,
+        verified_by: row.text_or_null("verified_by")?,
         error,
         waiting: row.text_or_null("waiting_reason")?.map(|reason| Waiting { reason, until }),
         created_at: row.time("created_at")?,

@@ -7,8 +7,7 @@ use async_trait::async_trait;
 use haulier_base::{Backoff, Error, ErrorKind, Result};
 use haulier_catalog::{Tx, queue, queue::Settlement};
 use haulier_mover::{
-    ByteBudget, ByteRange, Checkpoint, Limits, Move, MoveOptions, MoveOutcome, Progress, ResumePoint, Verify,
-    move_object,
+    ByteBudget, ByteRange, Checkpoint, Limits, Move, MoveOptions, MoveOutcome, Progress, ResumePoint, move_object,
 };
 use haulier_storage::Placement;
 use haulier_work::{StopReason, TaskContext, TaskHandler};
@@ -133,7 +132,7 @@ impl Copy {
             range: ByteRange { start, end: u64::try_from(request.end_offset).ok() },
             options: MoveOptions {
                 label: transfer.id.to_string(),
-                verify: if options.verify_none { Verify::None } else { Verify::Sha256 },
+                verify: options.verify,
                 placement: if options.same_placement {
                     Placement::InPlace { offset: start }
                 } else {
@@ -172,6 +171,7 @@ impl Copy {
         let mut transfer = get(&mut tx, id).await?;
         transfer.progress = i64::try_from(outcome.bytes).unwrap_or(i64::MAX);
         transfer.checksum = outcome.checksum.map(|sum| sum.to_string());
+        transfer.verified_by = Some(outcome.proof.to_string());
         transfer.resume = None;
         transfer.error = None;
         step(&mut tx, &mut transfer, TransferEvent::Finish).await?;

@@ -5,6 +5,7 @@
 mod crash;
 mod limits;
 mod over;
+mod parts;
 mod perilous;
 
 use std::future::pending;

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use haulier_base::Result;
 use haulier_storage::{
-    Capabilities, FileHandle, ListedObject, ObjectMeta, ObjectPath, ObjectRead, ObjectWriter, ReadRequest, Storage,
-    WriteRequest,
+    Capabilities, Flushed, ListedObject, ObjectMeta, ObjectPath, ObjectRead, ObjectWriter, ReadRequest, Storage,
+    WriteRequest, Written,
 };
 use tokio::sync::Notify;
 
@@ -126,19 +126,11 @@ impl ObjectWriter for Writer {
         self.1.call(put).await
     }
 
-    async fn copy_range(&self, _: &FileHandle, _: u64, _: u64, _: u64) -> Result<Option<u64>> {
-        Ok(None)
-    }
-
-    async fn clone_from(&self, _: &FileHandle, _: u64, _: u64) -> Result<bool> {
-        Ok(false)
-    }
-
     async fn read_back(&self, offset: u64, len: u64) -> Result<Option<Bytes>> {
         self.1.call(self.0.read_back(offset, len)).await
     }
 
-    async fn flush(&self) -> Result<()> {
+    async fn flush(&self) -> Result<Flushed> {
         // What is put while the flush runs is not covered by it.
         let covered = self.1.unflushed();
         let flush = async {
@@ -149,7 +141,7 @@ impl ObjectWriter for Writer {
         self.1.call(flush).await
     }
 
-    async fn finish(self: Box<Self>, size: u64) -> Result<ObjectMeta> {
+    async fn finish(self: Box<Self>, size: u64) -> Result<Written> {
         let Self(inner, peril) = *self;
         peril.call(inner.finish(size)).await
     }

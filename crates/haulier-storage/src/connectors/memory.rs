@@ -14,8 +14,8 @@ use serde_json::Value;
 
 use crate::connector::{Connector, Environment, Side};
 use crate::{
-    Capabilities, FileHandle, ListedObject, Location, ObjectKind, ObjectMeta, ObjectPath, ObjectRead, ObjectWriter,
-    Placement, ReadRequest, Storage, Version, WriteRequest,
+    Capabilities, Flushed, ListedObject, Location, ObjectKind, ObjectMeta, ObjectPath, ObjectRead, ObjectWriter,
+    Placement, ReadRequest, Storage, Version, WriteRequest, Written,
 };
 
 /// The scheme of these URLs.
@@ -147,6 +147,7 @@ impl Storage for MemoryStore {
             parallel_writes: true,
             resumable_write: true,
             read_back: true,
+            cheap_read_back: true,
             kernel_copy: false,
             in_place: true,
         }
@@ -280,29 +281,21 @@ impl ObjectWriter for UploadWriter {
         self.with(|upload| put(upload, offset, &bytes))?
     }
 
-    async fn copy_range(&self, _: &FileHandle, _: u64, _: u64, _: u64) -> Result<Option<u64>> {
-        Ok(None)
-    }
-
-    async fn clone_from(&self, _: &FileHandle, _: u64, _: u64) -> Result<bool> {
-        Ok(false)
-    }
-
     async fn read_back(&self, offset: u64, len: u64) -> Result<Option<Bytes>> {
         self.with(|upload| Some(slice(upload, offset, len)))
     }
 
-    async fn flush(&self) -> Result<()> {
-        self.with(|_| ())
+    async fn flush(&self) -> Result<Flushed> {
+        self.with(|_| Flushed::Everything)
     }
 
-    async fn finish(self: Box<Self>, size: u64) -> Result<ObjectMeta> {
+    async fn finish(self: Box<Self>, size: u64) -> Result<Written> {
         self.with(|upload| put(upload, size, &[]))??;
         let mut inner = self.store.lock();
         let upload = inner.uploads.remove(&(self.path.as_str().to_owned(), self.token.clone()));
         let mut bytes = upload.ok_or_else(|| Error::conflict("the unfinished upload was removed"))?;
         bytes.truncate(size as usize);
-        Ok(inner.publish(&self.path, bytes.into()))
+        Ok(inner.publish(&self.path, bytes.into()).into())
     }
 
     async fn suspend(self: Box<Self>) -> Result<()> {
@@ -346,26 +339,18 @@ impl ObjectWriter for InPlaceWriter {
         Ok(())
     }
 
-    async fn copy_range(&self, _: &FileHandle, _: u64, _: u64, _: u64) -> Result<Option<u64>> {
-        Ok(None)
-    }
-
-    async fn clone_from(&self, _: &FileHandle, _: u64, _: u64) -> Result<bool> {
-        Ok(false)
-    }
-
     async fn read_back(&self, offset: u64, len: u64) -> Result<Option<Bytes>> {
         Ok(Some(slice(&self.present(), self.offset.saturating_add(offset), len)))
     }
 
-    async fn flush(&self) -> Result<()> {
-        Ok(())
+    async fn flush(&self) -> Result<Flushed> {
+        Ok(Flushed::Everything)
     }
 
-    async fn finish(self: Box<Self>, size: u64) -> Result<ObjectMeta> {
+    async fn finish(self: Box<Self>, size: u64) -> Result<Written> {
         // An empty range still makes the object exist.
         self.put_at(size.min(self.resumed_size()), Bytes::new()).await?;
-        self.store.stat(&self.path).await
+        self.store.stat(&self.path).await.map(Written::from)
     }
 
     async fn suspend(self: Box<Self>) -> Result<()> {

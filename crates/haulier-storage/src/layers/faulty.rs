@@ -10,8 +10,8 @@ use haulier_base::{Error, ErrorKind, Result};
 
 use crate::connectors::cut;
 use crate::{
-    Capabilities, FileHandle, ListedObject, ObjectMeta, ObjectPath, ObjectRead, ObjectWriter, ReadRequest, Storage,
-    WriteRequest,
+    Capabilities, FileHandle, Flushed, ListedObject, ObjectMeta, ObjectPath, ObjectRead, ObjectWriter, ReadRequest,
+    Storage, StoreSource, WriteRequest, Written,
 };
 
 /// The steps that can be made to fail.
@@ -145,6 +145,14 @@ impl Storage for Faulty {
         self.inner.capabilities()
     }
 
+    fn store(&self) -> Option<String> {
+        self.inner.store()
+    }
+
+    async fn store_source(&self, path: &ObjectPath) -> Result<Option<StoreSource>> {
+        self.inner.store_source(path).await
+    }
+
     async fn stat(&self, path: &ObjectPath) -> Result<ObjectMeta> {
         let fault = self.script.take(Step::Stat).await?;
         let meta = self.inner.stat(path).await?;
@@ -221,12 +229,24 @@ impl ObjectWriter for Writer {
         self.inner.resumed_size()
     }
 
+    fn part_end(&self, offset: u64) -> Option<u64> {
+        self.inner.part_end(offset)
+    }
+
+    fn must_remember(&self) -> bool {
+        self.inner.must_remember()
+    }
+
     async fn clone_from(&self, source: &FileHandle, source_offset: u64, len: u64) -> Result<bool> {
         self.inner.clone_from(source, source_offset, len).await
     }
 
     async fn read_back(&self, offset: u64, len: u64) -> Result<Option<Bytes>> {
         self.inner.read_back(offset, len).await
+    }
+
+    async fn forget_cached(&self) -> Result<()> {
+        self.inner.forget_cached().await
     }
 
     async fn suspend(self: Box<Self>) -> Result<()> {
@@ -251,14 +271,27 @@ impl ObjectWriter for Writer {
         }
     }
 
-    async fn flush(&self) -> Result<()> {
+    async fn copy_within(
+        &self,
+        source: &StoreSource,
+        source_offset: u64,
+        offset: u64,
+        len: u64,
+    ) -> Result<Option<u64>> {
+        match self.script.take(Step::Put).await? {
+            Some(Fault::Lose) => Ok(Some(len)),
+            _ => self.inner.copy_within(source, source_offset, offset, len).await,
+        }
+    }
+
+    async fn flush(&self) -> Result<Flushed> {
         self.script.take(Step::Flush).await?;
         self.inner.flush().await
     }
 
-    async fn finish(self: Box<Self>, size: u64) -> Result<ObjectMeta> {
+    async fn finish(self: Box<Self>, size: u64) -> Result<Written> {
         match self.script.take(Step::Finish).await? {
-            Some(Fault::Lose) => Ok(ObjectMeta { size: Some(size), ..ObjectMeta::default() }),
+            Some(Fault::Lose) => Ok(ObjectMeta { size: Some(size), ..ObjectMeta::default() }.into()),
             _ => self.inner.finish(size).await,
         }
     }

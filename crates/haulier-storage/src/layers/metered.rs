@@ -9,8 +9,8 @@ use futures::stream::{BoxStream, StreamExt, TryStreamExt};
 use haulier_base::{Error, Result};
 
 use crate::{
-    Capabilities, FileHandle, ListedObject, ObjectMeta, ObjectPath, ObjectRead, ObjectWriter, ReadRequest, Storage,
-    WriteRequest,
+    Capabilities, FileHandle, Flushed, ListedObject, ObjectMeta, ObjectPath, ObjectRead, ObjectWriter, ReadRequest,
+    Storage, StoreSource, WriteRequest, Written,
 };
 
 /// Counters that many storages may share.
@@ -80,6 +80,14 @@ impl Storage for Metered {
         self.inner.capabilities()
     }
 
+    fn store(&self) -> Option<String> {
+        self.inner.store()
+    }
+
+    async fn store_source(&self, path: &ObjectPath) -> Result<Option<StoreSource>> {
+        self.inner.store_source(path).await
+    }
+
     async fn stat(&self, path: &ObjectPath) -> Result<ObjectMeta> {
         self.inner.stat(path).await
     }
@@ -127,12 +135,24 @@ impl ObjectWriter for Writer {
         self.inner.resumed_size()
     }
 
+    fn part_end(&self, offset: u64) -> Option<u64> {
+        self.inner.part_end(offset)
+    }
+
+    fn must_remember(&self) -> bool {
+        self.inner.must_remember()
+    }
+
     async fn clone_from(&self, source: &FileHandle, source_offset: u64, len: u64) -> Result<bool> {
         self.inner.clone_from(source, source_offset, len).await
     }
 
     async fn read_back(&self, offset: u64, len: u64) -> Result<Option<Bytes>> {
         self.inner.read_back(offset, len).await
+    }
+
+    async fn forget_cached(&self) -> Result<()> {
+        self.inner.forget_cached().await
     }
 
     async fn suspend(self: Box<Self>) -> Result<()> {
@@ -156,11 +176,23 @@ impl ObjectWriter for Writer {
         Ok(copied)
     }
 
-    async fn flush(&self) -> Result<()> {
+    async fn copy_within(
+        &self,
+        source: &StoreSource,
+        source_offset: u64,
+        offset: u64,
+        len: u64,
+    ) -> Result<Option<u64>> {
+        let copied = self.meters.note(self.inner.copy_within(source, source_offset, offset, len).await)?;
+        add(&self.meters.written_bytes, copied.unwrap_or(0));
+        Ok(copied)
+    }
+
+    async fn flush(&self) -> Result<Flushed> {
         self.meters.note(self.inner.flush().await)
     }
 
-    async fn finish(self: Box<Self>, size: u64) -> Result<ObjectMeta> {
+    async fn finish(self: Box<Self>, size: u64) -> Result<Written> {
         let meta = self.meters.note(self.inner.finish(size).await)?;
         add(&self.meters.writes, 1);
         Ok(meta)

@@ -8,7 +8,8 @@ use futures::stream::BoxStream;
 use haulier_base::{Backoff, Result};
 
 use crate::{
-    Capabilities, ListedObject, ObjectMeta, ObjectPath, ObjectRead, ObjectWriter, ReadRequest, Storage, WriteRequest,
+    Capabilities, ListedObject, ObjectMeta, ObjectPath, ObjectRead, ObjectWriter, ReadRequest, Storage, StoreSource,
+    WriteRequest,
 };
 
 /// We wait no longer than this, whatever the other side asks for.
@@ -47,6 +48,14 @@ impl Retrying {
 impl Storage for Retrying {
     fn capabilities(&self) -> Capabilities {
         self.inner.capabilities()
+    }
+
+    fn store(&self) -> Option<String> {
+        self.inner.store()
+    }
+
+    async fn store_source(&self, path: &ObjectPath) -> Result<Option<StoreSource>> {
+        self.retry(|| self.inner.store_source(path)).await
     }
 
     async fn stat(&self, path: &ObjectPath) -> Result<ObjectMeta> {

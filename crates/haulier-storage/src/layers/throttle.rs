@@ -11,8 +11,8 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::{
-    Capabilities, FileHandle, ListedObject, ObjectMeta, ObjectPath, ObjectRead, ObjectWriter, ReadRequest, Storage,
-    WriteRequest,
+    Capabilities, FileHandle, Flushed, ListedObject, ObjectMeta, ObjectPath, ObjectRead, ObjectWriter, ReadRequest,
+    Storage, StoreSource, WriteRequest, Written,
 };
 
 /// A storage that moves no more than a number of bytes per second.
@@ -52,6 +52,14 @@ impl Pace {
 impl Storage for Throttled {
     fn capabilities(&self) -> Capabilities {
         self.inner.capabilities()
+    }
+
+    fn store(&self) -> Option<String> {
+        self.inner.store()
+    }
+
+    async fn store_source(&self, path: &ObjectPath) -> Result<Option<StoreSource>> {
+        self.inner.store_source(path).await
     }
 
     async fn stat(&self, path: &ObjectPath) -> Result<ObjectMeta> {
@@ -105,12 +113,24 @@ impl ObjectWriter for Writer {
         self.inner.resumed_size()
     }
 
+    fn part_end(&self, offset: u64) -> Option<u64> {
+        self.inner.part_end(offset)
+    }
+
+    fn must_remember(&self) -> bool {
+        self.inner.must_remember()
+    }
+
     async fn clone_from(&self, source: &FileHandle, source_offset: u64, len: u64) -> Result<bool> {
         self.inner.clone_from(source, source_offset, len).await
     }
 
     async fn read_back(&self, offset: u64, len: u64) -> Result<Option<Bytes>> {
         self.inner.read_back(offset, len).await
+    }
+
+    async fn forget_cached(&self) -> Result<()> {
+        self.inner.forget_cached().await
     }
 
     async fn suspend(self: Box<Self>) -> Result<()> {
@@ -132,11 +152,23 @@ impl ObjectWriter for Writer {
         Ok(copied)
     }
 
-    async fn flush(&self) -> Result<()> {
+    async fn copy_within(
+        &self,
+        source: &StoreSource,
+        source_offset: u64,
+        offset: u64,
+        len: u64,
+    ) -> Result<Option<u64>> {
+        let copied = self.inner.copy_within(source, source_offset, offset, len).await?;
+        self.pace.take(copied.unwrap_or(0)).await;
+        Ok(copied)
+    }
+
+    async fn flush(&self) -> Result<Flushed> {
         self.inner.flush().await
     }
 
-    async fn finish(self: Box<Self>, size: u64) -> Result<ObjectMeta> {
+    async fn finish(self: Box<Self>, size: u64) -> Result<Written> {
         self.inner.finish(size).await
     }
 }

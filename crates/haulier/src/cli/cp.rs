@@ -49,9 +49,11 @@ pub(crate) struct CpArgs {
 /// How a copy is proven.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 enum Proof {
-    /// By the SHA-256 of what is at the target.
+    /// As strongly as can be without reading the bytes a second time.
     #[default]
-    Sha256,
+    Store,
+    /// By reading the target again.
+    ReadBack,
     /// By its length only.
     None,
 }
@@ -59,7 +61,8 @@ enum Proof {
 impl From<Proof> for Verify {
     fn from(proof: Proof) -> Self {
         match proof {
-            Proof::Sha256 => Self::Sha256,
+            Proof::Store => Self::Store,
+            Proof::ReadBack => Self::ReadBack,
             Proof::None => Self::None,
         }
     }
@@ -90,8 +93,7 @@ pub(crate) async fn run(common: &Common, args: CpArgs, output: &Output) -> Outco
 async fn through_server(common: &Common, args: &CpArgs, source: &str, target: &str, output: &Output) -> Outcome {
     let failed = |error| Failure::new(format!("cannot copy {}", args.source), error);
     let client = Client::new(common).map_err(failed)?;
-    let verify = if args.verify == Proof::None { "none" } else { "sha256" };
-    let mut options = json!({ "verify": verify });
+    let mut options = json!({ "verify": Verify::from(args.verify) });
     if let Some(rate) = args.limit_rate {
         options["rate_bytes_per_second"] = rate.into();
     }

@@ -82,6 +82,7 @@ impl Storage for LocalStorage {
             parallel_writes: true,
             resumable_write: true,
             read_back: true,
+            cheap_read_back: true,
             kernel_copy: true,
             in_place: true,
         }

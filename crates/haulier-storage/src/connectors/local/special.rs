@@ -18,7 +18,7 @@ use tokio_util::io::ReaderStream;
 
 use super::{blocking, is_fifo, meta_of};
 use crate::connectors::cut;
-use crate::{ByteStream, FileHandle, ObjectMeta, ObjectRead, ObjectWriter, ReadRequest};
+use crate::{ByteStream, Flushed, ObjectMeta, ObjectRead, ObjectWriter, ReadRequest, Written};
 
 const CHUNK_BYTES: usize = 256 * 1024;
 
@@ -108,32 +108,20 @@ impl ObjectWriter for SpecialWriter {
         Ok(())
     }
 
-    async fn copy_range(&self, _: &FileHandle, _: u64, _: u64, _: u64) -> Result<Option<u64>> {
-        Ok(None)
-    }
-
-    async fn clone_from(&self, _: &FileHandle, _: u64, _: u64) -> Result<bool> {
-        Ok(false)
-    }
-
-    async fn read_back(&self, _: u64, _: u64) -> Result<Option<Bytes>> {
-        Ok(None)
-    }
-
-    async fn flush(&self) -> Result<()> {
-        let Sink::Device(file) = &self.sink else { return Ok(()) };
+    async fn flush(&self) -> Result<Flushed> {
+        let Sink::Device(file) = &self.sink else { return Ok(Flushed::Everything) };
         let file = file.clone();
         blocking(move || match rustix::fs::fdatasync(&*file) {
             // Most character devices have nothing to flush, and say so.
-            Ok(()) | Err(Errno::INVAL | Errno::ROFS | Errno::NOTSUP) => Ok(()),
+            Ok(()) | Err(Errno::INVAL | Errno::ROFS | Errno::NOTSUP) => Ok(Flushed::Everything),
             Err(errno) => Err(super::os_error(errno)),
         })
         .await
     }
 
-    async fn finish(self: Box<Self>, _size: u64) -> Result<ObjectMeta> {
+    async fn finish(self: Box<Self>, _size: u64) -> Result<Written> {
         self.flush().await?;
-        Ok(self.meta)
+        Ok(self.meta.into())
     }
 
     async fn suspend(self: Box<Self>) -> Result<()> {

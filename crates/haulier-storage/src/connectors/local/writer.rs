@@ -14,7 +14,7 @@ use rustix::io::Errno;
 
 use super::roots::Place;
 use super::{NULL_DEVICE, Roots, blocking, meta_of, missing_is_none, read, special::SpecialWriter};
-use crate::{FileHandle, ObjectKind, ObjectMeta, ObjectWriter, Placement, WriteRequest};
+use crate::{FileHandle, Flushed, ObjectKind, ObjectWriter, Placement, WriteRequest, Written};
 
 const NAME_BYTES_MAX: usize = 255;
 const LABEL_BYTES_MAX: usize = 100;
@@ -238,12 +238,19 @@ impl ObjectWriter for FileWriter {
         blocking(move || read::read_at(&file, at, len as usize).map(Some)).await
     }
 
-    async fn flush(&self) -> Result<()> {
+    async fn forget_cached(&self) -> Result<()> {
         let file = self.file.clone();
-        blocking(move || Ok(file.sync_data()?)).await
+        // Advice: a file system that keeps its cache anyway is not an error.
+        blocking(move || Ok(rustix::fs::fadvise(&*file, 0, None, rustix::fs::Advice::DontNeed).unwrap_or(()))).await
     }
 
-    async fn finish(self: Box<Self>, size: u64) -> Result<ObjectMeta> {
+    async fn flush(&self) -> Result<Flushed> {
+        let file = self.file.clone();
+        blocking(move || Ok(file.sync_data()?)).await?;
+        Ok(Flushed::Everything)
+    }
+
+    async fn finish(self: Box<Self>, size: u64) -> Result<Written> {
         self.offset_of(size, 0)?;
         blocking(move || {
             match &self.temp {
@@ -253,13 +260,13 @@ impl ObjectWriter for FileWriter {
                     self.place.sync()?;
                 }
             }
-            Ok(meta_of(&self.file.metadata()?))
+            Ok(meta_of(&self.file.metadata()?).into())
         })
         .await
     }
 
     async fn suspend(self: Box<Self>) -> Result<()> {
-        self.flush().await
+        self.flush().await.map(|_| ())
     }
 
     async fn abort(self: Box<Self>) -> Result<()> {

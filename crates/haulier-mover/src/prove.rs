@@ -1,0 +1,83 @@
+//! Proves that the target holds what it was given, as strongly as the move asks for.
+//!
+//! Reading back is the caller's choice: it costs a second pass over the bytes.
+
+use haulier_base::{Checksum, Error, Result};
+use haulier_storage::{ObjectWriter, Placement, ReadRequest, Written};
+use tokio::time::timeout;
+
+use crate::Move;
+use crate::gather::{Gather, no_byte_for};
+use crate::verify::{Hasher, Proof, Verify};
+
+/// Read back at once.
+const PIECE: u64 = 2 << 20;
+
+/// Reads an unpublished target again, where that is asked for and can be done.
+pub(crate) async fn unpublished(
+    mv: &Move,
+    writer: &dyn ObjectWriter,
+    length: u64,
+    wanted: Option<&Checksum>,
+) -> Result<()> {
+    let (Verify::ReadBack, true, Some(wanted)) = (mv.options.verify, can_before(mv), wanted) else { return Ok(()) };
+    writer.flush().await?;
+    writer.forget_cached().await?;
+    let mut hasher = Hasher::default();
+    while hasher.at() < length {
+        let reading = writer.read_back(hasher.at(), PIECE.min(length - hasher.at()));
+        let read = timeout(mv.options.stall, reading).await.map_err(|_| no_byte_for(mv.options.stall))?;
+        match read? {
+            Some(bytes) if !bytes.is_empty() => hasher = hasher.update(bytes).await?,
+            // A device keeps nothing that could be read again.
+            None if hasher.at() == 0 => return Ok(()),
+            _ => return Err(differs(&hasher.checksum(), wanted)),
+        }
+    }
+    if hasher.checksum() == *wanted { Ok(()) } else { Err(differs(&hasher.checksum(), wanted)) }
+}
+
+/// Says how a published target was proven; reads it again, where that could not be done before.
+pub(crate) async fn published(mv: &Move, written: &Written, wanted: Option<&Checksum>) -> Result<Proof> {
+    match (mv.options.verify, wanted) {
+        (Verify::None, _) => Ok(Proof::Length),
+        (Verify::ReadBack, Some(_)) if can_before(mv) => Ok(Proof::ReadBack),
+        (Verify::ReadBack, Some(wanted)) if mv.target.storage.capabilities().read => {
+            read_again(mv, written, wanted).await?;
+            Ok(Proof::ReadBack)
+        }
+        (_, hashed) => Ok(match written.store_checksum {
+            Some(kind) => Proof::Store(kind),
+            None if hashed.is_some() => Proof::Written,
+            None => Proof::Length,
+        }),
+    }
+}
+
+fn can_before(mv: &Move) -> bool {
+    mv.target.storage.capabilities().read_back
+}
+
+async fn read_again(mv: &Move, written: &Written, wanted: &Checksum) -> Result<()> {
+    let (storage, path) = (&mv.target.storage, &mv.target.path);
+    let request = ReadRequest { version: written.meta.version.clone(), ..ReadRequest::default() };
+    let reading = timeout(mv.options.stall, storage.read(path, request));
+    let read = reading.await.map_err(|_| no_byte_for(mv.options.stall))??;
+    let (mut stream, mut hasher) = (Gather::new(read.stream, mv.options.stall), Hasher::default());
+    while let Some(bytes) = stream.next().await? {
+        hasher = hasher.update(bytes).await?;
+    }
+    if hasher.checksum() == *wanted {
+        return Ok(());
+    }
+    if mv.options.placement == Placement::Replace
+        && let Err(trouble) = storage.delete(path).await
+    {
+        tracing::warn!(error = ?trouble, "cannot remove a target that holds other bytes than it was given");
+    }
+    Err(differs(&hasher.checksum(), wanted))
+}
+
+fn differs(found: &Checksum, wanted: &Checksum) -> Error {
+    Error::corrupt(format!("read back, the target has checksum {found}, not {wanted}"))
+}

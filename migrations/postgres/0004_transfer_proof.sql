@@ -1,0 +1,2 @@
+-- How the bytes of a finished transfer were proven.
+ALTER TABLE transfers ADD COLUMN verified_by TEXT;
