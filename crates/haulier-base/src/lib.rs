@@ -1,4 +1,4 @@
-//! The words every floor uses: errors, identifiers, time, checksums, pages, secrets.
+//! The words every floor uses: errors, identifiers, time, checksums, pages, permits, secrets.
 //!
 //! Knows no service, no database and no network.
 
@@ -7,6 +7,7 @@ pub mod checksum;
 pub mod error;
 pub mod id;
 pub mod page;
+pub mod permit;
 pub mod secret;
 pub mod time;
 
@@ -14,5 +15,6 @@ pub use backoff::Backoff;
 pub use checksum::{Algorithm, Checksum};
 pub use error::{Error, ErrorKind, Result};
 pub use page::Page;
+pub use permit::Permit;
 pub use secret::Secret;
 pub use time::{Clock, ManualClock, SystemClock, Timestamp};

@@ -6,6 +6,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use haulier_base::Permit;
 use haulier_catalog::queue::{Lease, Renewal};
 use tokio::time::{Instant, sleep_until};
 
@@ -114,6 +115,12 @@ impl HeldLease<'_> {
             waiting.as_mut().poll(cx)
         })
         .await;
+    }
+
+    /// Holds as long as the lease does, by the local clock.
+    pub(crate) fn permit(&self) -> Permit {
+        let (stop, deadline) = (self.stop.clone(), self.deadline.clone());
+        Permit::new(move || stop.reason() != Some(StopReason::Lost) && Instant::now() < *lock(&deadline))
     }
 
     async fn wait_for_loss(&self) {

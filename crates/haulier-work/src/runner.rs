@@ -273,7 +273,7 @@ impl Shared {
             // The clock first: what a frozen process had begun must not go on when it thaws.
             biased;
             () = lost => tracing::warn!(task.id = task.id, "a handler did not stop after its lease was lost; dropped"),
-            () = work => {}
+            () = held.permit().carry(work) => {}
         }
         self.metrics.settled(&task.kind, ctx.outcome().unwrap_or("lost"));
         self.metrics.running.dec();

@@ -3,6 +3,7 @@
 //! A path is first resolved by name; then it is opened beneath a root's descriptor with links forbidden,
 //! so a link that is swapped in between cannot lead out.
 
+mod first_put;
 mod list;
 mod read;
 mod roots;
@@ -20,7 +21,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
-use haulier_base::{Error, Result, Timestamp};
+use haulier_base::{Error, Permit, Result, Timestamp};
 use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
@@ -144,8 +145,10 @@ fn normalize(path: &Path) -> PathBuf {
     plain
 }
 
-/// Runs file work where it may block.
+/// Runs file work where it may block, unless it is somebody else's by the time it gets there.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let permit = Permit::current();
+    let work = move || permit.check().and_then(|()| work());
     match tokio::task::spawn_blocking(work).await {
         Ok(outcome) => outcome,
         Err(stopped) => Err(Error::internal("file work was broken off").caused_by(stopped)),
