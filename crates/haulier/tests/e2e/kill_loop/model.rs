@@ -104,7 +104,7 @@ impl Model {
     }
 
     pub(super) fn wants_more(&self) -> bool {
-        self.asked.values().filter(|asked| !asked.complete).count() < UNDER_WAY_MAX
+        self.asked.values().filter(|asked| asked.is_under_way()).count() < UNDER_WAY_MAX
     }
 
     /// Asks for a transfer, perhaps one that lasts for sure; false when the server died of it.
@@ -115,7 +115,7 @@ impl Model {
         let ranged = dice.below(3) == 0 && !to_last;
         let start = if ranged { dice.below(size / 3 + 1) } else { 0 };
         let end = if ranged { start + dice.below(size - start + 1) } else { size };
-        let may_be_slow = self.asked.values().filter(|asked| asked.slow && !asked.complete).count() < SLOW_MAX;
+        let may_be_slow = self.asked.values().filter(|asked| asked.slow && asked.is_under_way()).count() < SLOW_MAX;
         let slow = to_last || may_be_slow && source >= LARGE && dice.below(4) > 0;
         let from_web = dice.below(3) == 0 && (slow || source < LARGE);
         let rate = RATES[dice.below(RATES.len() as u64) as usize];
@@ -239,6 +239,10 @@ impl Asked {
     /// Whether the server must know it.
     fn is_kept(&self) -> bool {
         self.standing == Standing::Acknowledged
+    }
+
+    fn is_under_way(&self) -> bool {
+        self.is_kept() && !self.complete
     }
 
     fn compare(&mut self, transfer: &Value, sources: &[Arc<Vec<u8>>], tally: &mut Tally) {
