@@ -3,6 +3,7 @@
 //! A path is first resolved by name; then it is opened beneath a root's descriptor with links forbidden,
 //! so a link that is swapped in between cannot lead out.
 
+mod first_put;
 mod list;
 mod read;
 mod roots;

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -17,27 +17,54 @@ const CHUNK_BYTES: u64 = 1024 * 1024;
 /// Chunks being read at the same time; also the memory of one stream.
 const CHUNKS_IN_FLIGHT: usize = 2;
 
+/// A range of at most this many bytes is read along with opening the file.
+const SMALL_BYTES: u64 = 256 * 1024;
+
+/// What opening a file gave.
+struct Opened {
+    file: File,
+    meta: ObjectMeta,
+    fifo: bool,
+    /// All bytes of a small range.
+    small: Option<Result<Bytes>>,
+}
+
 pub(super) async fn read(roots: Arc<Roots>, full: PathBuf, request: ReadRequest) -> Result<ObjectRead> {
-    let (file, meta, fifo) = blocking(move || {
-        // Not blocking, because opening a FIFO would wait for its other end.
-        let opened = roots.open_at(&roots.resolve(&full)?, OFlags::RDONLY | OFlags::NONBLOCK)?;
-        let file = File::from(opened);
-        let found = file.metadata()?;
-        Ok((file, meta_of(&found), is_fifo(&found)))
-    })
-    .await?;
+    let asked = request.clone();
+    let Opened { file, meta, fifo, small } = blocking(move || open(&roots, &full, &asked)).await?;
     match meta.kind {
         ObjectKind::Directory => Err(Error::invalid("the path is a directory")),
         ObjectKind::Special => special::read(file, fifo, meta, &request),
-        ObjectKind::Regular => regular(Arc::new(file), meta, &request),
+        ObjectKind::Regular => regular(Arc::new(file), meta, &request, small),
     }
 }
 
-fn regular(file: Arc<File>, meta: ObjectMeta, request: &ReadRequest) -> Result<ObjectRead> {
-    request.check_version(&meta)?;
+fn open(roots: &Roots, full: &Path, request: &ReadRequest) -> Result<Opened> {
+    // Not blocking, because opening a FIFO would wait for its other end.
+    let file = File::from(roots.open_at(&roots.resolve(full)?, OFlags::RDONLY | OFlags::NONBLOCK)?);
+    let found = file.metadata()?;
+    let meta = meta_of(&found);
+    let mut small = None;
+    if meta.kind == ObjectKind::Regular {
+        request.check_version(&meta)?;
+        let range = request.range_of(found.len())?;
+        small = (range.end - range.start <= SMALL_BYTES).then(|| read_all(&file, range.start, range.end));
+    }
+    Ok(Opened { fifo: is_fifo(&found), file, meta, small })
+}
+
+fn regular(
+    file: Arc<File>,
+    meta: ObjectMeta,
+    request: &ReadRequest,
+    small: Option<Result<Bytes>>,
+) -> Result<ObjectRead> {
     let range = request.range_of(meta.size.unwrap_or(0))?;
     let handle = Some(FileHandle::new(file.clone()));
-    let stream = chunks(file, range.start, range.end);
+    let stream = match small {
+        Some(bytes) => stream::iter([bytes]).boxed(),
+        None => chunks(file, range.start, range.end),
+    };
     Ok(ObjectRead { meta, start: range.start, end: Some(range.end), stream, handle })
 }
 
@@ -47,14 +74,7 @@ fn chunks(file: Arc<File>, start: u64, end: u64) -> ByteStream {
     }));
     let read = move |at: u64| {
         let file = file.clone();
-        blocking(move || {
-            let wanted = (end - at).min(CHUNK_BYTES) as usize;
-            let bytes = read_at(&file, at, wanted)?;
-            if bytes.len() < wanted {
-                return Err(Error::conflict("the source became shorter while it was read"));
-            }
-            Ok(bytes)
-        })
+        blocking(move || read_all(&file, at, end.min(at.saturating_add(CHUNK_BYTES))))
     };
     let mut failed = false;
     let all = starts.map(read).buffered(CHUNKS_IN_FLIGHT);
@@ -64,6 +84,16 @@ fn chunks(file: Arc<File>, start: u64, end: u64) -> ByteStream {
         std::future::ready(go_on)
     })
     .boxed()
+}
+
+/// Reads a whole range.
+fn read_all(file: &File, start: u64, end: u64) -> Result<Bytes> {
+    let wanted = (end - start) as usize;
+    let bytes = read_at(file, start, wanted)?;
+    if bytes.len() < wanted {
+        return Err(Error::conflict("the source became shorter while it was read"));
+    }
+    Ok(bytes)
 }
 
 /// Reads until the wanted length or the end of the file.

@@ -198,8 +198,26 @@ pub(super) fn open_beneath(folder: impl std::os::fd::AsFd, path: &Path, flags: O
     rustix::fs::openat2(folder, path, flags, mode, resolve).map_err(os_error)
 }
 
+/// Whether no part of a path is a link, as far as it exists; no means that it takes a closer look.
+fn is_plain(full: &Path) -> bool {
+    let look = |path: &Path| {
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        rustix::fs::openat2(rustix::fs::CWD, path, flags, Mode::empty(), resolve).map(drop)
+    };
+    match look(full) {
+        Ok(()) => true,
+        // A dangling link would not be missing.
+        Err(Errno::NOENT) => full.parent().is_some_and(|parent| look(parent).is_ok()),
+        Err(_) => false,
+    }
+}
+
 /// Follows all links. What is missing at the end stays as it is written, also behind a dangling link.
 fn follow(full: &Path) -> io::Result<PathBuf> {
+    if full.is_absolute() && is_plain(full) {
+        return Ok(normalize(full));
+    }
     let mut path = full.to_owned();
     for _ in 0..LINKS_MAX {
         match fs::canonicalize(&path) {

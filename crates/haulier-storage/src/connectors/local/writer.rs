@@ -12,6 +12,7 @@ use haulier_base::{Error, Result};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
+use super::first_put::FirstPut;
 use super::roots::Place;
 use super::{NULL_DEVICE, Roots, blocking, meta_of, missing_is_none, read, special::SpecialWriter};
 use crate::{FileHandle, Flushed, ObjectKind, ObjectWriter, Placement, WriteRequest, Written};
@@ -101,6 +102,7 @@ pub(super) fn discard(roots: &Roots, full: &Path, label: &str, token: Option<&st
 
 struct FileWriter {
     file: Arc<File>,
+    first: Arc<FirstPut>,
     place: Arc<Place>,
     /// The temporary name; none when writing in place.
     temp: Option<String>,
@@ -122,7 +124,7 @@ impl FileWriter {
             }
         };
         keep_mode(&place, &file)?;
-        Ok(Self { file: Arc::new(file), place: Arc::new(place), temp: Some(temp), base: 0, resumed })
+        Ok(Self::new(file, place, Some(temp), 0, resumed))
     }
 
     fn in_place(place: Place, base: u64) -> Result<Self> {
@@ -132,7 +134,21 @@ impl FileWriter {
             return Err(Error::conflict("the target became something else"));
         }
         let resumed = found.len().saturating_sub(base);
-        Ok(Self { file: Arc::new(file), place: Arc::new(place), temp: None, base, resumed })
+        Ok(Self::new(file, place, None, base, resumed))
+    }
+
+    fn new(file: File, place: Place, temp: Option<String>, base: u64, resumed: u64) -> Self {
+        Self { file: Arc::new(file), first: Arc::default(), place: Arc::new(place), temp, base, resumed }
+    }
+
+    /// Does something with the file, once all puts are in it.
+    async fn with_file<T: Send + 'static>(&self, work: impl FnOnce(&File) -> Result<T> + Send + 'static) -> Result<T> {
+        let (file, first) = (self.file.clone(), self.first.clone());
+        blocking(move || {
+            first.write_to(&file)?;
+            work(&file)
+        })
+        .await
     }
 
     /// An offset in the file, if a file can have one so far out.
@@ -194,8 +210,10 @@ impl ObjectWriter for FileWriter {
 
     async fn put_at(&self, offset: u64, bytes: Bytes) -> Result<()> {
         let at = self.offset_of(offset, bytes.len() as u64)?;
-        let file = self.file.clone();
-        blocking(move || Ok(file.write_all_at(&bytes, at)?)).await
+        if self.first.keep(at, &bytes) {
+            return Ok(());
+        }
+        self.with_file(move |file| Ok(file.write_all_at(&bytes, at)?)).await
     }
 
     async fn copy_range(&self, source: &FileHandle, source_offset: u64, offset: u64, len: u64) -> Result<Option<u64>> {
@@ -205,10 +223,10 @@ impl ObjectWriter for FileWriter {
         if from.checked_add(len).is_none_or(|end| end > FILE_BYTES_MAX) {
             return Err(Error::invalid("the offset is larger than any file"));
         }
-        let (source, file) = (source.clone(), self.file.clone());
-        blocking(move || {
+        let source = source.clone();
+        self.with_file(move |file| {
             let outcome =
-                rustix::fs::copy_file_range(source.file(), Some(&mut from), &*file, Some(&mut at), len as usize);
+                rustix::fs::copy_file_range(source.file(), Some(&mut from), file, Some(&mut at), len as usize);
             match outcome {
                 Ok(count) => Ok(Some(count as u64)),
                 Err(Errno::XDEV | Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS | Errno::PERM) => Ok(None),
@@ -222,11 +240,11 @@ impl ObjectWriter for FileWriter {
         if source_offset != 0 || self.base != 0 || self.temp.is_none() {
             return Ok(false);
         }
-        let (source, file) = (source.clone(), self.file.clone());
-        blocking(move || {
+        let source = source.clone();
+        self.with_file(move |file| {
             let whole = source.file().metadata()?.len() == len;
             // Any refusal is fine: the bytes are copied instead.
-            Ok(whole && len > 0 && rustix::fs::ioctl_ficlone(&*file, source.file()).is_ok())
+            Ok(whole && len > 0 && rustix::fs::ioctl_ficlone(file, source.file()).is_ok())
         })
         .await
     }
@@ -234,25 +252,23 @@ impl ObjectWriter for FileWriter {
     async fn read_back(&self, offset: u64, len: u64) -> Result<Option<Bytes>> {
         let len = len.min(READ_BACK_BYTES_MAX);
         let at = self.offset_of(offset, len)?;
-        let file = self.file.clone();
-        blocking(move || read::read_at(&file, at, len as usize).map(Some)).await
+        self.with_file(move |file| read::read_at(file, at, len as usize).map(Some)).await
     }
 
     async fn forget_cached(&self) -> Result<()> {
-        let file = self.file.clone();
         // Advice: a file system that keeps its cache anyway is not an error.
-        blocking(move || Ok(rustix::fs::fadvise(&*file, 0, None, rustix::fs::Advice::DontNeed).unwrap_or(()))).await
+        self.with_file(|file| Ok(rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed).unwrap_or(()))).await
     }
 
     async fn flush(&self) -> Result<Flushed> {
-        let file = self.file.clone();
-        blocking(move || Ok(file.sync_data()?)).await?;
+        self.with_file(|file| Ok(file.sync_data()?)).await?;
         Ok(Flushed::Everything)
     }
 
     async fn finish(self: Box<Self>, size: u64) -> Result<Written> {
         self.offset_of(size, 0)?;
         blocking(move || {
+            self.first.write_to(&self.file)?;
             match &self.temp {
                 Some(temp) => publish(&self.file, &self.place, temp, size)?,
                 None => {
