@@ -213,9 +213,12 @@ impl<'a> Run<'a> {
             parts_in_flight: self.mv.options.parts_in_flight,
         };
         let method = plan::choose(&facts);
+        if method == Method::Stream {
+            return Ok(method);
+        }
         // A device cannot be read back, and takes bytes in order only, whatever its storage can.
         let reads_back = hashed_there && self.writer.read_back(0, 0).await?.is_some();
-        if method != Method::Stream && !reads_back && (target.cheap_read_back || self.hashed.is_some()) {
+        if !reads_back && (target.cheap_read_back || self.hashed.is_some()) {
             (facts.kernel, facts.parallel_writes) = (false, false);
         }
         Ok(plan::choose(&facts))
