@@ -5,13 +5,15 @@
 
 use std::fs::{File, Metadata};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
-use futures::StreamExt;
 use haulier_base::{Error, ErrorKind, Result};
 use haulier_mover::{ByteRange, Progress};
+use indicatif::ProgressBar;
 use serde_json::json;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use super::local::{Copier, name_of};
 use super::state::Memory;
@@ -59,17 +61,19 @@ pub(super) async fn copy(args: &CpArgs, output: &Output) -> Outcome {
     let _alone = Memory::of(&name).lock().map_err(failed)?;
     place.keep_place(&target).map_err(failed)?;
     let copier = Copier::new(args).map_err(failed)?;
+    let stop = copier.stop.clone();
+    let tree = Arc::new(Tree { copier, source, target, ignore_times: args.ignore_times });
     let began = Instant::now();
     let interrupt = async {
         interrupted().await;
-        copier.stop.cancel();
+        stop.cancel();
         std::future::pending::<()>().await;
     };
     let tally = tokio::select! {
-        tally = copy_all(&copier, args, &source, &target, output) => tally,
+        tally = copy_all(&tree, output) => tally,
         () = interrupt => unreachable!("interrupted copies end by themselves, after saving how far they came"),
     };
-    if copier.stop.is_cancelled() {
+    if tree.copier.stop.is_cancelled() {
         return Err(failed(Error::canceled("interrupted")));
     }
     if tally.errors == 0 {
@@ -88,45 +92,97 @@ fn names_contents(source: &str) -> bool {
     source == "." || source.ends_with("/.")
 }
 
-async fn copy_all(copier: &Copier, args: &CpArgs, source: &Path, target: &Path, output: &Output) -> Tally {
-    let (found, names) = mpsc::channel(AHEAD);
-    let root = source.to_owned();
+/// What every copy of one tree knows.
+struct Tree {
+    copier: Copier,
+    source: PathBuf,
+    target: PathBuf,
+    ignore_times: bool,
+}
+
+async fn copy_all(tree: &Arc<Tree>, output: &Output) -> Tally {
+    let (found, mut names) = mpsc::channel(AHEAD);
+    let root = tree.source.clone();
     let walk = tokio::task::spawn_blocking(move || walk(&root, &found));
     let bar = output.progress(None);
-    let names = futures::stream::unfold(names, async |mut names| Some((names.recv().await?, names)));
-    let mut copies = Box::pin(names)
-        .take_until(Box::pin(copier.stop.cancelled()))
-        .map(|entry: Result<PathBuf>| async {
-            let path = entry?;
-            let result = copy_one(copier, args, &source.join(&path), &target.join(&path)).await;
-            result.map_err(|error| Error::new(error.kind(), format!("{}: {error}", path.display())))
-        })
-        .buffer_unordered(AT_ONCE);
-    let mut tally = Tally::default();
-    while let Some(copied) = copies.next().await {
+    let (mut tally, mut folders) = (Tally::default(), vec![PathBuf::new()]);
+    // Tasks of their own, so that they use all cores.
+    let mut copies = JoinSet::new();
+    let mut more = true;
+    while more || !copies.is_empty() {
+        let copied: Result<Copied> = tokio::select! {
+            () = tree.copier.stop.cancelled(), if more => {
+                more = false;
+                continue;
+            }
+            name = names.recv(), if more && copies.len() < AT_ONCE => match name {
+                Some(Ok(path)) => {
+                    let tree = tree.clone();
+                    copies.spawn(async move {
+                        let result = copy_one(&tree, &path).await;
+                        result.map_err(|error| Error::new(error.kind(), format!("{}: {error}", path.display())))
+                    });
+                    continue;
+                }
+                Some(Err(error)) => Err(error),
+                None => {
+                    more = false;
+                    continue;
+                }
+            },
+            Some(copied) = copies.join_next() => {
+                copied.unwrap_or_else(|panic| Err(Error::internal("a copy broke off").caused_by(panic)))
+            }
+        };
+        tally.count(copied, &mut folders, output, &bar);
+    }
+    bar.finish_and_clear();
+    // A walk that still waits for room sees that nobody reads any more.
+    drop(names);
+    if walk.await.is_err() {
+        tally.errors += 1;
+    }
+    flush_folders(tree, folders, &mut tally, output).await;
+    tally
+}
+
+impl Tally {
+    fn count(&mut self, copied: Result<Copied>, folders: &mut Vec<PathBuf>, output: &Output, bar: &ProgressBar) {
         match copied {
             Ok(copied) => {
-                tally.files += 1;
+                self.files += 1;
                 match copied {
-                    Copied::Now(bytes) => tally.bytes += bytes,
-                    Copied::Before => tally.skipped += 1,
+                    Copied::Now(bytes) => self.bytes += bytes,
+                    Copied::Before => self.skipped += 1,
+                    Copied::Folder(path) => folders.push(path),
                 }
-                bar.set_position(tally.bytes);
+                bar.set_position(self.bytes);
             }
             Err(error) if error.kind() == ErrorKind::Canceled => {}
             Err(error) => {
-                tally.errors += 1;
+                self.errors += 1;
                 bar.suspend(|| output.remark(&format!("error: {error}")));
             }
         }
     }
-    bar.finish_and_clear();
-    // A walk that still waits for room sees that nobody reads any more.
-    drop(copies);
-    if walk.await.is_err() {
+}
+
+/// Makes new folders and links survive a crash. Files brought their own flush along.
+async fn flush_folders(tree: &Arc<Tree>, folders: Vec<PathBuf>, tally: &mut Tally, output: &Output) {
+    let target = tree.target.clone();
+    let flush = move || -> Result<()> {
+        let above = target.parent().map(Path::to_owned);
+        for folder in folders.iter().map(|folder| target.join(folder)).chain(above) {
+            File::open(folder)?.sync_all()?;
+        }
+        Ok(())
+    };
+    let flushed = tokio::task::spawn_blocking(flush).await;
+    let flushed = flushed.unwrap_or_else(|panic| Err(Error::internal("the flush broke off").caused_by(panic)));
+    if let Err(error) = flushed {
         tally.errors += 1;
+        output.remark(&format!("error: the folders could not be flushed: {error}"));
     }
-    tally
 }
 
 /// What was done for one entry.
@@ -135,17 +191,22 @@ enum Copied {
     Now(u64),
     /// It was there already.
     Before,
+    /// It is a folder, and there.
+    Folder(PathBuf),
 }
 
 /// Copies one entry.
-async fn copy_one(copier: &Copier, args: &CpArgs, source: &Path, target: &Path) -> Result<Copied> {
+async fn copy_one(tree: &Tree, path: &Path) -> Result<Copied> {
+    let Tree { copier, ignore_times, .. } = tree;
+    let (source, target) = (&tree.source.join(path), &tree.target.join(path));
     let meta = std::fs::symlink_metadata(source)?;
     if meta.is_dir() {
         std::fs::create_dir_all(target)?;
-        return Ok(Copied::Now(0));
+        return Ok(Copied::Folder(path.to_owned()));
     }
-    std::fs::create_dir_all(target.parent().unwrap_or(Path::new("/")))?;
+    let folder = target.parent().unwrap_or(Path::new("/"));
     if meta.is_symlink() {
+        std::fs::create_dir_all(folder)?;
         let points_to = std::fs::read_link(source)?;
         return match std::os::unix::fs::symlink(&points_to, target) {
             Err(_) if std::fs::read_link(target).is_ok_and(|there| there == points_to) => Ok(Copied::Before),
@@ -155,9 +216,11 @@ async fn copy_one(copier: &Copier, args: &CpArgs, source: &Path, target: &Path) 
     if !meta.is_file() {
         return Err(Error::invalid("it is neither a file nor a folder nor a link"));
     }
-    if !args.ignore_times && is_there(&meta, target)? {
+    if !ignore_times && is_there(&meta, target)? {
         return Ok(Copied::Before);
     }
+    // Its folder may come after it, since many entries are copied at once.
+    std::fs::create_dir_all(folder)?;
     let (from, to) = (path_url(source)?, path_url(target)?);
     let name = name_of(&[&from, &to]);
     let memory = Memory::of(&name);
