@@ -169,8 +169,10 @@ fn an_interrupted_folder_keeps_its_last_point_and_exits_with_130() {
     fs::write(folder.path().join("tree/big"), content(BIG)).unwrap();
     let mut child = haulier(folder.path()).args(["cp", "-r", "--limit-rate", "2M", "tree", "copy"]).spawn().unwrap();
     let begun = Instant::now();
-    // Long before the first regular point is due.
-    while unfinished(&folder.path().join("copy")).and_then(|path| fs::metadata(path).ok()).is_none_or(|m| m.len() == 0)
+    // Enough that some of it is hashed, and before the first regular point is due.
+    while unfinished(&folder.path().join("copy"))
+        .and_then(|path| fs::metadata(path).ok())
+        .is_none_or(|m| m.len() < 1_000_000)
     {
         assert!(begun.elapsed() < Duration::from_secs(60), "nothing is copied");
         std::thread::sleep(Duration::from_millis(5));
