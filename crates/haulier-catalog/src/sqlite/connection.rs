@@ -15,6 +15,11 @@ use crate::sql::{Dialect, Null, Row, Sql, Value};
 const OLDEST_SAFE: i32 = 3_051_003;
 /// Prepared statements kept per connection.
 const STATEMENTS: usize = 256;
+/// The log may grow to so many pages of 4 KiB before they are moved into the file: hot pages are then moved
+/// once and not with every fourth megabyte, while the writer and everybody behind it waits.
+const CHECKPOINT_PAGES: i64 = 4000;
+/// Inner pages of the indexes of a million rows stay in memory.
+const WRITER_CACHE_KIB: i64 = 16 * 1024;
 /// Only outside tools, such as a backup with `sqlite3`, ever make us wait.
 const BUSY: Duration = Duration::from_secs(10);
 
@@ -29,6 +34,8 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection> {
     connection
         .execute_batch("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA journal_size_limit = 67108864;")
         .map_err(translate)?;
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES).map_err(translate)?;
+    connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB).map_err(translate)?;
     Ok(connection)
 }
 
@@ -44,6 +51,8 @@ fn open(path: &Path, access: OpenFlags) -> Result<Connection> {
     let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(translate)?;
     connection.busy_timeout(BUSY).map_err(translate)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    // Sorting a few hundred rows needs no file.
+    connection.pragma_update(None, "temp_store", "MEMORY").map_err(translate)?;
     Ok(connection)
 }
 
