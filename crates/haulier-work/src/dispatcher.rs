@@ -12,6 +12,8 @@ const HELD_FOR: Duration = Duration::from_secs(15);
 const RENEW_AFTER: Duration = Duration::from_secs(5);
 const POLL_EVERY: Duration = Duration::from_secs(1);
 const BATCH: u32 = 500;
+/// Between two batches: what commits meanwhile shares one, and one commit of ours.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// The loop that positions events.
 #[derive(Debug)]
@@ -32,7 +34,7 @@ impl Dispatcher {
                 tracing::warn!(error.chain = ?error, "events wait for their positions: {error}");
             }
             tokio::select! {
-                () = woken => {}
+                () = woken => sleep(PAUSE).await,
                 () = sleep(POLL_EVERY) => {}
                 () = stop.cancelled() => break,
             }
