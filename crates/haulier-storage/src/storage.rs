@@ -48,7 +48,8 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// same path stays.
     ///
     /// `token` is one that is known, to spare the search and to reach what an older version of us named
-    /// differently. A writer that is still open finds its place gone and fails with `Conflict`.
+    /// differently. A writer that is still open finds its place gone and fails: with `Unavailable` where a successor may have
+    /// published what it finds, so that another look is worth while, else with `Conflict`.
     async fn discard(&self, path: &ObjectPath, label: &str, token: Option<&str>) -> Result<()>;
 
     /// Names the store, when it can copy its objects by itself: a writer of a storage with an equal name

@@ -214,7 +214,7 @@ async fn a_writer_that_lost_its_name_publishes_nothing() {
     let location = storages(&[folder.path()]).open_target(&url(&folder.path().join("x")), &Value::Null).unwrap();
     let open = || location.storage.write(&location.path, WriteRequest { label: "t".into(), ..WriteRequest::default() });
     let (late, now) = (open().await.unwrap(), open().await.unwrap());
-    assert_eq!(late.finish(0).await.unwrap_err().kind(), ErrorKind::Conflict);
+    assert_eq!(late.finish(0).await.unwrap_err().kind(), ErrorKind::Unavailable);
     now.put_at(0, "now".into()).await.unwrap();
     now.finish(3).await.unwrap();
     assert_eq!(fs::read(folder.path().join("x")).unwrap(), *b"now");

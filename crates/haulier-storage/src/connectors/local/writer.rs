@@ -189,7 +189,7 @@ fn publish(file: &File, place: &Place, temp: &str, size: u64) -> Result<()> {
     keep_mode(place, file)?;
     file.sync_all()?;
     if !is_own(file, place, temp)? {
-        return Err(Error::conflict("the temporary file was taken over by another writer"));
+        return Err(Error::unavailable("the temporary file was taken over by another writer"));
     }
     match place.kind()? {
         Some(ObjectKind::Directory) => Err(Error::invalid("the path is a directory")),
@@ -257,7 +257,11 @@ impl ObjectWriter for FileWriter {
 
     async fn forget_cached(&self) -> Result<()> {
         // Advice: a file system that keeps its cache anyway is not an error.
-        self.with_file(|file| Ok(rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed).unwrap_or(()))).await
+        self.with_file(|file| {
+            let _kept = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed);
+            Ok(())
+        })
+        .await
     }
 
     async fn flush(&self) -> Result<Flushed> {
