@@ -168,19 +168,25 @@ fn rounds(affordable: u64) -> u64 {
 
 async fn kill_loop(mut story: Story, rounds: u64) {
     let begun = Instant::now();
-    for round in 1..=rounds {
+    let mut round = 0;
+    // A busy machine gets less done between two kills, so it is given more of them.
+    while round < rounds || (round < 4 * rounds && told_little(&story, rounds)) {
         story.live().await;
+        round += 1;
         if round % 100 == 0 {
             println!("{round} kills in {:?}: {:?}", begun.elapsed(), story.model.tally);
         }
     }
     story.end_well().await;
+    println!("{round} kills in {:?}: {:?}", begun.elapsed(), story.model.tally);
+    assert!(!told_little(&story, rounds), "too little happened to tell anything: {:?}", story.model.tally);
+}
+
+/// Whether few transfers came to be, few kills met one half-way, or few went on from a checkpoint.
+fn told_little(story: &Story, rounds: u64) -> bool {
     let tally = &story.model.tally;
-    println!("{rounds} kills in {:?}: {tally:?}", begun.elapsed());
-    assert!(tally.acknowledged >= rounds / 2, "few transfers came to be: {tally:?}");
     // Every second kill is looked at, every fourth one comes after a checkpoint.
-    assert!(tally.half_way >= rounds / 8, "few kills met a transfer half-way: {tally:?}");
-    assert!(tally.resumes >= rounds / 4, "few transfers went on from a checkpoint: {tally:?}");
+    tally.acknowledged < rounds / 2 || tally.half_way < rounds / 8 || tally.resumes < rounds / 4
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
