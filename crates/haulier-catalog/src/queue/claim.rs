@@ -66,23 +66,27 @@ fn statement(kinds: usize) -> Sql {
     let expired = format!("state = 'leased' AND lease_until <= $1 AND kind IN ({kinds})");
     let best = "ORDER BY priority DESC, run_at, seq LIMIT";
     // Hops from owner to owner along the index instead of reading every waiting task.
-    let owners = format!(
-        "WITH RECURSIVE hops (owner) AS (
-             SELECT * FROM (SELECT owner FROM tasks WHERE state = 'ready' ORDER BY owner LIMIT 1) AS first
+    let owners = |by_owner: &str, by_time: &str, leased: &str| {
+        format!(
+            "WITH RECURSIVE hops (owner) AS (
+             SELECT * FROM (SELECT t.owner FROM tasks AS t {by_owner} WHERE t.state = 'ready'
+                            ORDER BY t.owner LIMIT 1) AS first
              UNION ALL
-             SELECT (SELECT t.owner FROM tasks AS t WHERE t.state = 'ready' AND t.owner > hops.owner
+             SELECT (SELECT t.owner FROM tasks AS t {by_owner} WHERE t.state = 'ready' AND t.owner > hops.owner
                      ORDER BY t.owner LIMIT 1)
              FROM hops WHERE hops.owner IS NOT NULL
          ),
          owners (owner) AS (
              SELECT * FROM (SELECT owner FROM hops WHERE owner IS NOT NULL LIMIT {OWNERS}) AS hopped
              UNION
-             SELECT owner FROM (SELECT owner FROM tasks WHERE {due} ORDER BY run_at, seq LIMIT {OLDEST}) AS oldest
+             SELECT owner FROM (SELECT owner FROM tasks {by_time} WHERE {due} ORDER BY run_at, seq LIMIT {OLDEST})
+                 AS oldest
          ),
          loads (owner, leased) AS (
-             SELECT owner, COUNT(*) FROM tasks WHERE state = 'leased' AND lease_until > $1 GROUP BY owner
+             SELECT owner, COUNT(*) FROM tasks {leased} WHERE state = 'leased' AND lease_until > $1 GROUP BY owner
          )"
-    );
+        )
+    };
     let ranked = "ranked (seq, rank, priority, run_at) AS (
              SELECT c.seq, COALESCE(loads.leased, 0)
                         + ROW_NUMBER() OVER (PARTITION BY c.owner ORDER BY c.priority DESC, c.run_at, c.seq),
@@ -91,18 +95,24 @@ fn statement(kinds: usize) -> Sql {
          )";
     let lease = "UPDATE tasks SET state = 'leased', attempt = attempt + 1, epoch = epoch + 1,
              lease_token = $3, lease_holder = $4, lease_until = $5";
+    // Where nearly all tasks wait, the statistics make SQLite sort the whole table rather than trust an index
+    // that seems to leave nothing out.
+    let (by_owner, by_time, leased) =
+        ("INDEXED BY tasks_ready", "INDEXED BY tasks_ready_by_time", "INDEXED BY tasks_leased");
     let sqlite = format!(
         "{owners},
          candidates AS (
              SELECT t.owner, t.seq, t.priority, t.run_at FROM owners CROSS JOIN tasks AS t
-             WHERE t.seq IN (SELECT seq FROM tasks WHERE owner = owners.owner AND {due} {best} $2)
+             WHERE t.seq IN (SELECT seq FROM tasks {by_owner} WHERE owner = owners.owner AND {due} {best} $2)
              UNION ALL
-             SELECT * FROM (SELECT owner, seq, priority, run_at FROM tasks WHERE {expired} {best} $2) AS expired
+             SELECT * FROM (SELECT owner, seq, priority, run_at FROM tasks {leased} WHERE {expired} {best} $2)
+                 AS expired
          ),
          {ranked}
          {lease}
          WHERE seq IN (SELECT seq FROM ranked ORDER BY rank, priority DESC, run_at, seq LIMIT $2)
-         RETURNING *"
+         RETURNING *",
+        owners = owners(by_owner, by_time, leased),
     );
     // Others may be claiming the same tasks just now: there are spare candidates, and locked ones are
     // skipped. The condition on the row is asked again once it is locked.
@@ -126,6 +136,7 @@ fn statement(kinds: usize) -> Sql {
          {lease}
          WHERE seq IN (SELECT seq FROM taken)
          RETURNING *",
+        owners = owners("", "", ""),
         due_again = "state = 'ready' AND t.run_at <= $1",
         expired_again = "state = 'leased' AND t.lease_until <= $1",
     );
