@@ -22,6 +22,9 @@ use crate::settle::{Verdict, judge};
 const TROUBLE_PAUSE: Duration = Duration::from_millis(500);
 /// How often to look for stop marks without being woken: a stop reaches its handler within a second.
 const STOPS_EVERY: Duration = Duration::from_millis(500);
+/// After a wake or the end of a task, so long is waited for more of them: a claim for many costs as much as
+/// a claim for one, and everybody who writes waits for it.
+const GATHER: Duration = Duration::from_millis(2);
 /// However often the catalogue wakes, stop marks are looked for no more often than this.
 const STOPS_PAUSE: Duration = Duration::from_millis(50);
 
@@ -136,11 +139,19 @@ impl Shared {
             };
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = woken, if free > 0 => {}
-                Some(_) = running.join_next() => {}
+                () = woken, if free > 0 => self.gather(running).await,
+                Some(_) = running.join_next() => self.gather(running).await,
                 () = sleep(pause) => {}
             }
         }
+    }
+
+    /// Waits a moment for a quarter of the slots to be free.
+    async fn gather(&self, running: &mut JoinSet<()>) {
+        let busy = self.config.slots - self.config.slots / 4;
+        let quarter = async { while running.len() > busy && running.join_next().await.is_some() {} };
+        // A quiet runner claims at once; what it misses wakes it again.
+        let _over = timeout(GATHER, quarter).await;
     }
 
     /// Claims for the free slots; says how long to wait before looking again.
