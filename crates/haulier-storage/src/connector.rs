@@ -86,6 +86,8 @@ pub struct Connector {
     pub identity: fn(&Environment, &str) -> Option<String>,
     /// The URL without its secrets.
     pub redact_url: fn(&str) -> String,
+    /// The URL of an object below a URL.
+    pub join: fn(&str, &str) -> Result<String>,
 }
 
 impl fmt::Debug for Connector {
@@ -152,10 +154,42 @@ impl Storages {
         identity(source_url).is_some_and(|source| identity(target_url) == Some(source))
     }
 
+    /// The URL of an object below a URL, such as a named location's; an empty path is the URL itself.
+    ///
+    /// # Errors
+    /// `Invalid` when the path would lead out, or the URL is one that nothing can be appended to.
+    pub fn join(&self, url: &str, path: &str) -> Result<String> {
+        let scheme = scheme_of(url).ok_or_else(|| Error::invalid("is not a URL: it has no scheme"))?;
+        let connector = connector(scheme).filter(|c| (c.offered)(&self.0));
+        let connector = connector.ok_or_else(|| Error::invalid(format!("has an unknown scheme, \"{scheme}\"")))?;
+        if path.is_empty() {
+            return Ok(url.to_owned());
+        }
+        (connector.join)(url, path)
+    }
+
     /// The options with every secret shown as `***`.
     pub fn redact(&self, url: &str, options: &Value) -> Value {
-        let secrets = scheme_of(url).and_then(connector).map_or(&[][..], |c| c.secret_members);
-        redact_members(options, secrets)
+        Self::redact_options(url, options)
+    }
+
+    /// The options with every secret shown as `***`.
+    pub fn redact_options(url: &str, options: &Value) -> Value {
+        let hidden = map_members(options, secret_members(url), &mut |_| Ok(Value::from("***")));
+        hidden.unwrap_or(Value::Null)
+    }
+
+    /// The URL with its credentials shown as `***`.
+    pub fn redact_url_of(url: &str) -> String {
+        scheme_of(url).and_then(connector).map_or_else(|| url.to_owned(), |c| (c.redact_url)(url))
+    }
+
+    /// The options with every secret put through `act`.
+    ///
+    /// # Errors
+    /// What `act` says.
+    pub fn map_secrets(&self, url: &str, options: &Value, act: impl FnMut(&Value) -> Result<Value>) -> Result<Value> {
+        map_secrets(url, options, act)
     }
 
     /// The URL with its credentials shown as `***`, for logs and errors.
@@ -180,16 +214,48 @@ impl Storages {
     }
 }
 
-fn redact_members(options: &Value, secrets: &[&str]) -> Value {
-    match options {
-        Value::Object(members) => members
-            .iter()
-            .map(|(name, value)| {
+/// The options with every secret of the URL's connector put through `act`.
+///
+/// # Errors
+/// What `act` says.
+pub fn map_secrets(url: &str, options: &Value, mut act: impl FnMut(&Value) -> Result<Value>) -> Result<Value> {
+    map_members(options, secret_members(url), &mut act)
+}
+
+fn secret_members(url: &str) -> &'static [&'static str] {
+    scheme_of(url).and_then(connector).map_or(&[][..], |c| c.secret_members)
+}
+
+fn map_members(options: &Value, secrets: &[&str], act: &mut dyn FnMut(&Value) -> Result<Value>) -> Result<Value> {
+    Ok(match options {
+        Value::Object(members) => {
+            let mut mapped = serde_json::Map::new();
+            for (name, value) in members {
                 let secret = secrets.iter().any(|s| s.eq_ignore_ascii_case(name)) && !value.is_null();
-                (name.clone(), if secret { Value::from("***") } else { redact_members(value, secrets) })
-            })
-            .collect(),
-        Value::Array(items) => items.iter().map(|item| redact_members(item, secrets)).collect(),
+                let value = if secret { act(value)? } else { map_members(value, secrets, act)? };
+                mapped.insert(name.clone(), value);
+            }
+            Value::Object(mapped)
+        }
+        Value::Array(items) => Value::Array(items.iter().map(|i| map_members(i, secrets, act)).collect::<Result<_>>()?),
         other => other.clone(),
+    })
+}
+
+/// Appends a path to a URL whose path is percent-decoded: what would be read as something else is encoded.
+pub(crate) fn join_encoded(url: &str, path: &str) -> Result<String> {
+    const PLAIN: &percent_encoding::AsciiSet = &percent_encoding::CONTROLS.add(b'%').add(b'?').add(b'#');
+    if url.contains(['?', '#']) {
+        return Err(Error::invalid("has a query or a fragment, so nothing can be appended to it"));
     }
+    if path.split('/').any(|part| part == "..") {
+        return Err(Error::invalid("a path in a named location has no \"..\""));
+    }
+    let path = percent_encoding::utf8_percent_encode(path.trim_start_matches('/'), PLAIN);
+    Ok(format!("{}/{path}", url.trim_end_matches('/')))
+}
+
+/// Appends a path to a URL that is taken as it is.
+pub(crate) fn join_literal(url: &str, path: &str) -> Result<String> {
+    Ok(if url.ends_with('/') { format!("{url}{path}") } else { format!("{url}/{path}") })
 }

@@ -1,14 +1,14 @@
 //! Wire types of transfer contract §2, strict reading of bodies, and conversion to and from the model.
 
+use haulier_access::Locations;
 use haulier_base::{Error, ErrorKind, Result};
 use haulier_mover::Verify;
-use haulier_storage::Storages;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::model::{NewTransfer, Transfer, TransferState};
-use crate::service::{Action, Filter, ListTransfers};
+use crate::service::{Action, Filter, ListTransfers, ends};
 
 /// Longest URL, in characters (transfer contract §2.2).
 const URL_CHARS_MAX: usize = 2048;
@@ -78,7 +78,9 @@ pub(crate) struct WaitingView {
 }
 
 impl TransferView {
-    pub(crate) fn new(transfer: Transfer, storages: &Storages) -> Self {
+    pub(crate) fn new(transfer: Transfer, locations: &Locations) -> Self {
+        let (source, target) = ends(&transfer.request);
+        let (source_options, destination_options) = (locations.redact(source), locations.redact(target));
         let request = transfer.request;
         Self {
             id: transfer.id.to_string(),
@@ -86,8 +88,8 @@ impl TransferView {
             progress: transfer.progress,
             start_offset: request.start_offset,
             end_offset: request.end_offset,
-            source_options: storages.redact(&request.source_url, &request.source_options),
-            destination_options: storages.redact(&request.destination_url, &request.destination_options),
+            source_options,
+            destination_options,
             source_url: request.source_url,
             destination_url: request.destination_url,
             error: transfer.error.map(|e| ErrorView { code: e.code, message: e.message }),

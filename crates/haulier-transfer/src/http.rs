@@ -109,7 +109,7 @@ fn array(
             let mut text = Vec::with_capacity(512 * page.len() + 2);
             for (index, transfer) in page.into_iter().enumerate() {
                 text.push(if opened || index > 0 { b',' } else { b'[' });
-                serde_json::to_writer(&mut text, &TransferView::new(transfer, &transfers.inner.storages))
+                serde_json::to_writer(&mut text, &TransferView::new(transfer, &transfers.inner.locations))
                     .map_err(|e| Error::internal("a transfer could not be written as JSON").caused_by(e))?;
             }
             if !opened && text.is_empty() {
@@ -165,7 +165,7 @@ async fn submit(State(transfers): State<Transfers>, request: Request) -> Respons
         let transfer = transfers.submit(&caller, new, key).await?;
         let location = HeaderValue::from_str(&format!("/v1/transfers/{}", transfer.id))
             .map_err(|e| Error::internal("an identifier is not a header value").caused_by(e))?;
-        let view = TransferView::new(transfer, &transfers.inner.storages);
+        let view = TransferView::new(transfer, &transfers.inner.locations);
         Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(view)).into_response())
     };
     answer.await.unwrap_or_else(|error: Refusal| refuse(&parts.headers, error))
@@ -185,7 +185,7 @@ async fn get(State(transfers): State<Transfers>, Path(id): Path<String>, request
     let answer = async {
         let caller = caller(&parts)?;
         let transfer = transfers.get(&caller, &TransferId::parse(&id)?).await?;
-        Ok(Json(TransferView::new(transfer, &transfers.inner.storages)).into_response())
+        Ok(Json(TransferView::new(transfer, &transfers.inner.locations)).into_response())
     };
     answer.await.unwrap_or_else(|error: Refusal| refuse(&parts.headers, error))
 }

@@ -3,18 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use haulier_access::{Caller, idempotency};
+use haulier_access::locations::Request;
+use haulier_access::{Caller, Locations, idempotency};
 use haulier_base::{Error, ErrorKind, Page, Result};
 use haulier_catalog::{Catalog, Tx, queue};
 use haulier_mover::ByteBudget;
-use haulier_storage::Storages;
 use serde_json::json;
 
 use crate::config::TransferConfig;
 use crate::events::{Happened, publish};
 use crate::model::{NewTransfer, Transfer, TransferEvent, TransferId, TransferState, no_such_transfer};
 use crate::store::{self, Selection};
-use crate::tasks::{COPY, CopyTask, DiscardTask, HELD};
+use crate::tasks::{COPY, CopyTask, DISCARD, DiscardTask, HELD};
 
 /// How long `async: false` waits for CANCELED (transfer contract §4.2).
 const CANCEL_WAIT: Duration = Duration::from_secs(30);
@@ -22,6 +22,9 @@ const CANCEL_WAIT: Duration = Duration::from_secs(30);
 const CANCEL_LOOK: Duration = Duration::from_millis(50);
 /// How long a delete waits for temporary data to go before it answers 202.
 const DISCARD_WAIT: Duration = Duration::from_secs(5);
+/// How long what a given-up copy left is kept for a restart (transfer contract §5.4 lets it stay until DELETE; an
+/// object store charges for it).
+const KEEP_UNFINISHED: Duration = Duration::from_secs(24 * 3600);
 /// How many rows one read of a list fetches.
 pub(crate) const LIST_CHUNK: usize = 500;
 /// Name of this room in the table of idempotency keys.
@@ -35,7 +38,7 @@ pub struct Transfers {
 
 pub(crate) struct Inner {
     pub(crate) catalog: Catalog,
-    pub(crate) storages: Storages,
+    pub(crate) locations: Locations,
     pub(crate) config: TransferConfig,
     pub(crate) node_budget: Arc<ByteBudget>,
 }
@@ -92,9 +95,9 @@ pub(crate) struct Listing {
 
 impl Transfers {
     /// Builds the room.
-    pub fn new(catalog: Catalog, storages: Storages, config: TransferConfig) -> Self {
+    pub fn new(catalog: Catalog, locations: Locations, config: TransferConfig) -> Self {
         let node_budget = Arc::new(ByteBudget::new(config.rate_bytes_per_second));
-        Self { inner: Arc::new(Inner { catalog, storages, config, node_budget }) }
+        Self { inner: Arc::new(Inner { catalog, locations, config, node_budget }) }
     }
 
     /// The settings in force.
@@ -107,10 +110,12 @@ impl Transfers {
     /// # Errors
     /// `Invalid` when the request can never work, or the key stands for another request.
     pub async fn submit(&self, caller: &Caller, new: NewTransfer, key: Option<&str>) -> Result<Transfer> {
-        self.check(&new).await?;
         let inner = &self.inner;
-        let transfer = Transfer::accepted(&caller.user, new, inner.catalog.now());
-        let request_hash = request_hash(&transfer.request);
+        let (source, target) = ends(&new);
+        inner.locations.check_copy(&caller.user, source, target).await?;
+        let request_hash = request_hash(&new);
+        let mut transfer = Transfer::accepted(&caller.user, new, inner.catalog.now());
+        seal(&inner.locations, &mut transfer)?;
         let mut tx = inner.catalog.begin("transfer.submit").await?;
         if let Some(key) = key {
             if let Some(earlier) = self.find_recorded(&mut tx, caller, key, &request_hash).await? {
@@ -140,25 +145,6 @@ impl Transfers {
             ));
         }
         Ok(Some(found.transfer))
-    }
-
-    /// Refuses what can never work, before anything is recorded.
-    async fn check(&self, new: &NewTransfer) -> Result<()> {
-        let (storages, new) = (self.inner.storages.clone(), new.clone());
-        // Looking at paths can block on a slow file system.
-        tokio::task::spawn_blocking(move || {
-            let named = |field: &str, e: Error| Error::new(e.kind(), format!("{field}: {}", e.message())).caused_by(e);
-            storages.check_source(&new.source_url, &new.source_options).map_err(|e| named("source_url", e))?;
-            storages
-                .check_target(&new.destination_url, &new.destination_options)
-                .map_err(|e| named("destination_url", e))?;
-            if storages.same_object(&new.source_url, &new.destination_url) {
-                return Err(Error::invalid("source_url and destination_url are the same file"));
-            }
-            Ok(())
-        })
-        .await
-        .map_err(|e| Error::internal("the check of a request failed").caused_by(e))?
     }
 
     /// One transfer of the caller's.
@@ -230,8 +216,9 @@ impl Transfers {
         let inner = &self.inner;
         let mut tx = inner.catalog.begin("transfer.cancel").await?;
         let mut transfer = get_own(&mut tx, caller, id).await?;
-        step(&mut tx, &mut transfer, TransferEvent::Cancel).await?;
+        // First, because the step to CANCELED may leave a task of its own.
         let stopped = queue::stop(&mut tx, "transfer.", id.as_str()).await?;
+        step(&mut tx, &mut transfer, TransferEvent::Cancel).await?;
         // Between two attempts nobody holds the work, so nobody needs to be waited for.
         if transfer.state == TransferState::Canceling && stopped.asked == 0 {
             step(&mut tx, &mut transfer, TransferEvent::Stop).await?;
@@ -266,6 +253,7 @@ impl Transfers {
         let mut transfer = get_own(&mut tx, caller, id).await?;
         transfer.error = None;
         transfer.failures = 0;
+        queue::stop(&mut tx, DISCARD, id.as_str()).await?;
         step(&mut tx, &mut transfer, TransferEvent::Restart).await?;
         queue::enqueue(&mut tx, CopyTask::new_task(COPY, id, &transfer.owner, inner.catalog.now())).await?;
         publish(&mut tx, &transfer, Happened::Restarted).await?;
@@ -310,7 +298,12 @@ impl Transfers {
         tx.commit().await?;
         inner.catalog.wake_workers();
         let Some(discard) = discard else { return Ok(Outcome::Done) };
-        match tokio::time::timeout(DISCARD_WAIT, discard_leftovers(&inner.storages, id.as_str(), &discard)).await {
+        match tokio::time::timeout(
+            DISCARD_WAIT,
+            discard_leftovers(&inner.locations, &caller.user, id.as_str(), &discard),
+        )
+        .await
+        {
             Ok(Ok(())) => Ok(Outcome::Done),
             _ => Ok(Outcome::UnderWay),
         }
@@ -318,13 +311,41 @@ impl Transfers {
 }
 
 /// Removes what an unfinished copy with that label left at its destination. Safe to repeat.
-pub(crate) async fn discard_leftovers(storages: &Storages, label: &str, discard: &DiscardTask) -> Result<()> {
-    match storages.open_target(&discard.destination_url, &discard.destination_options) {
+pub(crate) async fn discard_leftovers(
+    locations: &Locations,
+    owner: &str,
+    label: &str,
+    discard: &DiscardTask,
+) -> Result<()> {
+    let target = Request { url: &discard.destination_url, options: &discard.destination_options };
+    match locations.open_target(owner, &place_of(label), target).await {
         Ok(target) => target.storage.discard(&target.path, label, discard.token.as_deref()).await,
         // A destination that this node cannot write to is one where it has left nothing.
         Err(error) if error.kind() == ErrorKind::Invalid && discard.token.is_none() => Ok(()),
         Err(error) => Err(error),
     }
+}
+
+/// Both ends of a request, as the locations take them.
+pub(crate) fn ends(request: &NewTransfer) -> (Request<'_>, Request<'_>) {
+    (
+        Request { url: &request.source_url, options: &request.source_options },
+        Request { url: &request.destination_url, options: &request.destination_options },
+    )
+}
+
+/// What the secrets of a transfer are sealed for.
+pub(crate) fn place_of(id: &str) -> String {
+    format!("transfer/{id}")
+}
+
+/// Seals the secrets in both options, so that they are never stored in clear.
+fn seal(locations: &Locations, transfer: &mut Transfer) -> Result<()> {
+    let place = place_of(transfer.id.as_str());
+    let (source, target) = ends(&transfer.request);
+    let sealed = (locations.seal(&place, source)?, locations.seal(&place, target)?);
+    (transfer.request.source_options, transfer.request.destination_options) = sealed;
+    Ok(())
 }
 
 /// Moves a transfer on in memory and in the catalogue.
@@ -336,7 +357,20 @@ pub(crate) async fn step(tx: &mut Tx, transfer: &mut Transfer, event: TransferEv
     if transfer.state != TransferState::Running {
         transfer.waiting = None;
     }
-    store::update(tx, from, transfer).await
+    store::update(tx, from, transfer).await?;
+    leave(tx, transfer).await
+}
+
+/// Sees to it that what an unfinished copy left goes away: at once when nobody can go on with it, and after a while
+/// when nobody does.
+async fn leave(tx: &mut Tx, transfer: &Transfer) -> Result<()> {
+    let wait = match transfer.state {
+        TransferState::Canceled if transfer.attempts > 0 => Duration::ZERO,
+        TransferState::Error if transfer.resume.is_some() => KEEP_UNFINISHED,
+        _ => return Ok(()),
+    };
+    let discard = DiscardTask::for_transfer(transfer, resume_token(transfer));
+    queue::enqueue(tx, discard.new_task(transfer, tx.now().plus(wait))).await.map(drop)
 }
 
 /// The token of what an unfinished copy left at the destination.

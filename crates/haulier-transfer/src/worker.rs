@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::api::CopyOptions;
 use crate::events::{Happened, publish};
 use crate::model::{Transfer, TransferError, TransferEvent, TransferId, TransferState, Waiting};
-use crate::service::{Inner, Transfers, discard_leftovers, step};
+use crate::service::{Inner, Transfers, discard_leftovers, ends, place_of, step};
 use crate::store;
 use crate::tasks::{COPY, CopyTask, DISCARD, DiscardTask, HELD};
 
@@ -111,17 +111,9 @@ impl Copy {
 
     async fn attempt(&self, ctx: &TaskContext, transfer: &Transfer) -> Result<MoveOutcome> {
         let request = &transfer.request;
-        let (storages, opened) = (self.room.storages.clone(), request.clone());
-        let (source, target) = tokio::task::spawn_blocking(move || {
-            if storages.same_object(&opened.source_url, &opened.destination_url) {
-                return Err(Error::invalid("the source and the destination are the same file"));
-            }
-            let source = storages.open_source(&opened.source_url, &opened.source_options)?;
-            let target = storages.open_target(&opened.destination_url, &opened.destination_options)?;
-            Ok((source, target))
-        })
-        .await
-        .map_err(|e| Error::internal("opening the locations failed").caused_by(e))??;
+        let (from, to) = ends(request);
+        let place = place_of(transfer.id.as_str());
+        let (source, target) = self.room.locations.open_copy(&transfer.owner, &place, from, to).await?;
         let options = CopyOptions::read(&request.destination_options)?;
         let config = &self.room.config;
         let start = u64::try_from(request.start_offset).unwrap_or(0);
@@ -299,6 +291,29 @@ impl Checkpoint for FencedCheckpoint<'_> {
     }
 }
 
+impl Discard {
+    /// Makes sure that nobody goes on with what is to be removed, and says whose it is; none when somebody does.
+    async fn release(&self, ctx: &TaskContext, id: &TransferId) -> Result<Option<String>> {
+        let mut tx = ctx.begin("transfer.release").await?;
+        let Some(mut transfer) = store::find_for_update(&mut tx, id).await? else {
+            return Ok(Some(ctx.task().owner.clone()));
+        };
+        match transfer.state {
+            TransferState::Error if transfer.resume.is_some() => {
+                // Progress counts bytes that are there, and these are about to go.
+                (transfer.progress, transfer.resume) = (0, None);
+                transfer.updated_at = tx.now();
+                store::update(&mut tx, TransferState::Error, &transfer).await?;
+                publish(&mut tx, &transfer, Happened::StartedOver).await?;
+                tx.commit().await?;
+            }
+            TransferState::Error | TransferState::Canceled => {}
+            _ => return Ok(None),
+        }
+        Ok(Some(transfer.owner))
+    }
+}
+
 /// Removes what an unfinished copy left behind.
 struct Discard {
     room: Arc<Inner>,
@@ -313,7 +328,10 @@ impl TaskHandler for Discard {
     async fn run(&self, ctx: &TaskContext, payload: Value) -> Result<()> {
         let task: DiscardTask = read_payload(payload)?;
         // Copies are labelled with the id of their transfer, which is also the subject of all its tasks.
-        discard_leftovers(&self.room.storages, &ctx.task().subject, &task).await?;
+        let id = TransferId::from_text(&ctx.task().subject);
+        if let Some(owner) = self.release(ctx, &id).await? {
+            discard_leftovers(&self.room.locations, &owner, id.as_str(), &task).await?;
+        }
         let tx = ctx.begin("transfer.discard").await?;
         ctx.finish(tx, Settlement::Done).await
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use haulier_access::{AuthMode, Authenticator, Caller, StaticToken};
+use haulier_access::{AuthMode, Authenticator, Caller, Locations, Sealer, StaticToken, locations, sealer};
 use haulier_base::{Error, Result, SystemClock, id};
 use haulier_catalog::{Catalog, DatabaseUrl};
 use haulier_http::Metrics;
@@ -24,6 +24,7 @@ pub(crate) struct App {
     pub(crate) readiness: Readiness,
     authenticator: Authenticator,
     transfers: Transfers,
+    locations: Locations,
 }
 
 /// Where the settings put the catalogue.
@@ -49,9 +50,11 @@ impl App {
         let catalog = open_catalog(config).await?;
         let metrics = Metrics::default();
         let storages = Storages::new(storage_config(config)?)?;
-        let transfers = Transfers::new(catalog.clone(), storages, config.transfer.clone());
+        let configured = Arc::new(config.locations.clone());
+        let locations = Locations::new(catalog.clone(), storages, open_sealer(config)?, configured).await?;
+        let transfers = Transfers::new(catalog.clone(), locations.clone(), config.transfer.clone());
         let readiness = Readiness::new(catalog.clone());
-        Ok(Self { authenticator: authenticator(config)?, catalog, metrics, readiness, transfers })
+        Ok(Self { authenticator: authenticator(config)?, catalog, metrics, readiness, transfers, locations })
     }
 
     /// The handlers of every room.
@@ -61,7 +64,10 @@ impl App {
 
     /// What a listener answers: its APIs behind the authenticator, and the status routes.
     pub(crate) fn router(&self, apis: &[Api]) -> Router {
-        let mut router = status::router(self.readiness.clone(), self.metrics.clone(), haulier_transfer::openapi());
+        let openapi = haulier_transfer::openapi().merge_from(locations::openapi());
+        let mut router = status::router(self.readiness.clone(), self.metrics.clone(), openapi);
+        let guarded = haulier_access::layer(locations::router(self.locations.clone()), self.authenticator.clone());
+        router = router.merge(guarded);
         if apis.contains(&Api::Transfer) {
             let transfers = haulier_transfer::router(self.transfers.clone());
             let guarded = haulier_access::layer(transfers, self.authenticator.clone());
@@ -76,6 +82,11 @@ impl App {
         }
         router
     }
+}
+
+/// The key that secrets are sealed with: the one that is given, else the node's own.
+fn open_sealer(config: &Config) -> Result<Sealer> {
+    sealer(config.secrets.key.as_ref(), &config.data_dir.join("secrets.key"))
 }
 
 /// How this process runs tasks.

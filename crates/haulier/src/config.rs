@@ -6,11 +6,14 @@ mod file;
 pub(crate) mod reference;
 mod toml_faults;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use haulier_access::locations::NamedLocation;
 use haulier_base::Secret;
+use haulier_storage::Storages;
 use haulier_transfer::TransferConfig;
 use serde::{Serialize, Serializer};
 
@@ -52,6 +55,24 @@ pub(crate) struct Config {
     pub(crate) files: Files,
     pub(crate) network: Network,
     pub(crate) transfer: TransferConfig,
+    #[serde(skip_serializing_if = "Secrets::is_default")]
+    pub(crate) secrets: Secrets,
+    #[serde(serialize_with = "without_secrets", skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) locations: BTreeMap<String, NamedLocation>,
+}
+
+/// How stored secrets are kept.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Secrets {
+    /// The given key; none when the node keeps its own.
+    #[serde(serialize_with = "hidden_if_any")]
+    pub(crate) key: Option<Secret<String>>,
+}
+
+impl Secrets {
+    fn is_default(&self) -> bool {
+        self.key.is_none()
+    }
 }
 
 /// One listener.
@@ -134,6 +155,21 @@ pub(crate) struct Network {
 
 fn hidden<S: Serializer>(_: &Secret<String>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(SHOWN_SECRET)
+}
+
+fn hidden_if_any<S: Serializer>(secret: &Option<Secret<String>>, serializer: S) -> Result<S::Ok, S::Error> {
+    secret.as_ref().map(|_| SHOWN_SECRET).serialize(serializer)
+}
+
+fn without_secrets<S: Serializer>(
+    locations: &BTreeMap<String, NamedLocation>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let shown = locations.iter().map(|(name, location)| {
+        let options = Storages::redact_options(&location.url, &location.options);
+        (name, serde_json::json!({ "url": Storages::redact_url_of(&location.url), "options": options }))
+    });
+    serializer.collect_map(shown)
 }
 
 fn without_password<S: Serializer>(url: &Secret<String>, serializer: S) -> Result<S::Ok, S::Error> {
@@ -227,6 +263,8 @@ impl Config {
             files: Files { roots },
             network: Network { allow: file.allow, allow_private: args.dev },
             transfer: file.transfer,
+            secrets: Secrets { key: file.secrets_key },
+            locations: file.locations,
         }
     }
 

@@ -21,7 +21,7 @@ pub(super) fn one_file(bench: &Bench, report: &mut Report) -> Result<()> {
     let mut times = [const { "s" }; 3].map(Rounds::new);
     // In turn, so that a slow moment of the machine meets all three.
     for _ in 0..bench.rounds {
-        for (times, mut commands) in times.iter_mut().zip([cp(), ours("store"), ours("none")]) {
+        for (times, mut commands) in times.iter_mut().zip([cp(), ours("sha256"), ours("none")]) {
             files::remove(&target)?;
             settle()?;
             times.figures.push(seconds(&mut commands)?);
@@ -87,7 +87,7 @@ pub(super) fn http(bench: &Bench, report: &mut Report) -> Result<()> {
     };
     let ours = |verify: &str| vec![bench.cp(&["--verify", verify], Path::new(&url), &target)];
     for _ in 0..bench.rounds {
-        for (times, mut commands) in times.iter_mut().zip([curl(), ours("store"), ours("none")]) {
+        for (times, mut commands) in times.iter_mut().zip([curl(), ours("sha256"), ours("none")]) {
             files::remove(&target)?;
             settle()?;
             times.figures.push(seconds(&mut commands)?);

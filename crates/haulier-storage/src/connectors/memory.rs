@@ -12,7 +12,7 @@ use futures::stream::{self, BoxStream, StreamExt};
 use haulier_base::{Error, Result};
 use serde_json::Value;
 
-use crate::connector::{Connector, Environment, Side};
+use crate::connector::{Connector, Environment, Side, join_literal};
 use crate::{
     Capabilities, Flushed, ListedObject, Location, ObjectKind, ObjectMeta, ObjectPath, ObjectRead, ObjectWriter,
     Placement, ReadRequest, Storage, Version, WriteRequest, Written,
@@ -41,6 +41,7 @@ pub(crate) const CONNECTOR: Connector = Connector {
         Some(format!("memory:{}", location.path))
     },
     redact_url: str::to_owned,
+    join: join_literal,
 };
 
 fn open(environment: &Environment, url: &str, _options: &Value, _side: Side) -> Result<Location> {

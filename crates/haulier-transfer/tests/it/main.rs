@@ -6,6 +6,7 @@ mod bytes;
 mod crash;
 mod ends;
 mod list;
+mod places;
 mod progress;
 mod requests;
 mod room;

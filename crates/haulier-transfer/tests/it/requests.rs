@@ -147,7 +147,7 @@ both_databases! {
 
     async fn another_owners_transfer_does_not_exist(catalog: TestCatalog) {
         let fronts = AuthMode::trusted_anywhere();
-        let room = Room::build(catalog, TempDir::new().unwrap(), TransferConfig::default(), fronts);
+        let room = Room::build(catalog, TempDir::new().unwrap(), TransferConfig::default(), fronts).await;
         room.source("a", 1);
         let ann = [JSON, ("x-identity-status", "Confirmed"), ("x-user-id", "ann")];
         let bob = [JSON, ("x-identity-status", "Confirmed"), ("x-user-id", "bob")];

@@ -1,12 +1,13 @@
 //! A transfer room with a real catalogue, real files and a runner that tests drive by hand.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
-use haulier_access::{AuthMode, Authenticator};
+use haulier_access::{AuthMode, Authenticator, Locations, Sealer};
 use haulier_storage::{MemoryStore, StorageConfig, Storages};
 use haulier_testkit::catalog::TestCatalog;
 use haulier_transfer::{TransferConfig, Transfers};
@@ -54,10 +55,10 @@ impl Room {
 
     pub(crate) async fn with(catalog: TestCatalog, config: TransferConfig) -> Self {
         let folder = TempDir::new().unwrap();
-        Self::build(catalog, folder, config, AuthMode::Open)
+        Self::build(catalog, folder, config, AuthMode::Open).await
     }
 
-    pub(crate) fn build(catalog: TestCatalog, folder: TempDir, config: TransferConfig, auth: AuthMode) -> Self {
+    pub(crate) async fn build(catalog: TestCatalog, folder: TempDir, config: TransferConfig, auth: AuthMode) -> Self {
         let memory = MemoryStore::new();
         let storages = Storages::new(StorageConfig {
             memory: Some(memory.clone()),
@@ -67,7 +68,9 @@ impl Room {
             ..StorageConfig::default()
         })
         .unwrap();
-        let transfers = Transfers::new(catalog.catalog.clone(), storages, config);
+        let sealer = Sealer::from_text(&"5".repeat(64)).unwrap();
+        let locations = Locations::new(catalog.catalog.clone(), storages, sealer, Arc::default()).await.unwrap();
+        let transfers = Transfers::new(catalog.catalog.clone(), locations, config);
         let router = haulier_access::layer(haulier_transfer::router(transfers.clone()), Authenticator::new(auth));
         Self { catalog, folder, memory, transfers, router }
     }

@@ -44,6 +44,7 @@ struct Shared {
     requests: AtomicUsize,
     sent: AtomicUsize,
     reached: Notify,
+    authorization: Mutex<Option<String>>,
 }
 
 impl Drop for Server {
@@ -72,6 +73,7 @@ impl Server {
             requests: AtomicUsize::new(0),
             sent: AtomicUsize::new(0),
             reached: Notify::new(),
+            authorization: Mutex::default(),
         });
         let serving = shared.clone();
         #[expect(clippy::disallowed_methods, reason = "aborted when the server is dropped")]
@@ -97,6 +99,11 @@ impl Server {
         self.shared.sent.load(Ordering::SeqCst)
     }
 
+    /// The last `Authorization` header that was sent.
+    pub(crate) fn authorization(&self) -> Option<String> {
+        self.shared.authorization.lock().unwrap().clone()
+    }
+
     pub(crate) fn body(&self) -> Vec<u8> {
         self.shared.body.lock().unwrap().0.clone()
     }
@@ -118,6 +125,7 @@ async fn answer(mut stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
         }
         let head = String::from_utf8_lossy(&head).to_lowercase();
         let field = |name: &str| head.lines().find_map(|l| l.strip_prefix(name).map(|v| v.trim().to_owned()));
+        *shared.authorization.lock().unwrap() = field("authorization:");
         let is_head = head.starts_with("head ");
         let script = if is_head { None } else { shared.scripts.lock().unwrap().pop_front() };
         if !is_head {

@@ -6,6 +6,7 @@ mod config;
 mod cp;
 mod db;
 mod exit;
+mod location;
 mod output;
 mod reference;
 mod transfer;
@@ -67,6 +68,12 @@ enum Command {
     /// Create, follow and end transfers on a server
     #[command(subcommand, after_help = "Example:\n  haulier transfer create file:///bin/bash file:///tmp/bash --wait")]
     Transfer(transfer::TransferCommand),
+    /// Give storage with credentials a name on a server, so that NAME:path works wherever a URL does
+    #[command(
+        subcommand,
+        after_help = "Example:\n  haulier location create archive s3://bucket --options @archive.json"
+    )]
+    Location(location::LocationCommand),
     /// Prepare and check the catalogue
     #[command(subcommand, after_help = "Example:\n  haulier db migrate --config /etc/haulier.toml")]
     Db(db::DbCommand),
@@ -114,6 +121,7 @@ async fn dispatch(common: &Common, command: Command, output: &Output) -> Outcome
         Command::Worker(args) => serve::worker(&args, output).await,
         Command::Cp(args) => cp::run(common, args, output).await,
         Command::Transfer(command) => transfer::run(common, command, output).await,
+        Command::Location(command) => location::run(common, command, output).await,
         Command::Db(command) => db::run(command, output).await,
         Command::Config(command) => config::run(command, output),
         Command::Completion(args) => completion::completion(&args, output),

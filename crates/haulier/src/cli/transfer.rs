@@ -304,7 +304,7 @@ fn state_name(text: &str) -> String {
 }
 
 /// JSON as it stands, or from a file after `@`; files keep secrets out of the process list.
-fn json_argument(text: &str) -> Result<Value> {
+pub(super) fn json_argument(text: &str) -> Result<Value> {
     let text = match text.strip_prefix('@') {
         Some(path) => std::fs::read_to_string(path).map_err(|error| {
             let error = Error::from(error);

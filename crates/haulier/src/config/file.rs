@@ -1,11 +1,14 @@
 //! The configuration file: its sections as they are written, and their checks.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use haulier_access::locations::{NamedLocation, Origin, check_name};
 use haulier_base::Secret;
 use haulier_transfer::TransferConfig;
 use serde::Deserialize;
+use serde_json::Value;
 use toml::Spanned;
 use utoipa::ToSchema;
 
@@ -27,6 +30,8 @@ pub(super) struct FileSettings {
     pub(super) roots: Vec<PathBuf>,
     pub(super) allow: Vec<String>,
     pub(super) transfer: TransferConfig,
+    pub(super) secrets_key: Option<Secret<String>>,
+    pub(super) locations: BTreeMap<String, NamedLocation>,
 }
 
 /// Everything that a file may say. The comments are the reference of the settings.
@@ -63,6 +68,33 @@ pub(super) struct Document {
     /// The transfer service.
     #[schema(value_type = TransferConfig, inline)]
     transfer: Option<Spanned<TransferConfig>>,
+    /// How stored secrets are kept.
+    #[schema(inline)]
+    #[serde(default)]
+    secrets: SecretsSection,
+    /// Named locations that every caller may use as `NAME:path`: a table `[locations.NAME]` for each, with `url`
+    /// and `options`, in which secrets are given as `{ file = "PATH" }` or `{ env = "NAME" }`.
+    #[schema(value_type = Object)]
+    #[serde(default)]
+    locations: BTreeMap<String, Spanned<LocationSection>>,
+}
+
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct SecretsSection {
+    /// The key that secrets in the catalogue are sealed with, 64 hexadecimal digits: `{ file = "PATH" }` or
+    /// `{ env = "NAME" }`. Left out, the node makes one, `secrets.key` in `data_dir`. All processes of one catalogue
+    /// need the same.
+    #[schema(value_type = Option<Object>)]
+    key: Option<Spanned<SecretSource>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LocationSection {
+    url: String,
+    #[serde(default)]
+    options: toml::Table,
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -218,6 +250,8 @@ impl Reader<'_> {
             roots: document.files.roots.into_iter().map(|root| self.root(&root)).collect(),
             allow: document.network.allow.into_iter().map(|network| self.network(network)).collect(),
             transfer: self.transfer(document.transfer),
+            secrets_key: document.secrets.key.and_then(|key| self.secrets_key(key)),
+            locations: self.locations(document.locations),
         }
     }
 
@@ -300,6 +334,52 @@ impl Reader<'_> {
         };
         let text = text.trim();
         if text.is_empty() { Err("the secret is empty".to_owned()) } else { Ok(Secret::new(text.to_owned())) }
+    }
+
+    fn secrets_key(&mut self, key: Spanned<SecretSource>) -> Option<Secret<String>> {
+        let span = key.span();
+        let key = self.secret(key.into_inner()).and_then(|key| match haulier_access::Sealer::from_text(key.reveal()) {
+            Ok(_) => Ok(key),
+            Err(error) => Err(error.message().to_owned()),
+        });
+        key.map_err(|message| self.fault(span, message)).ok()
+    }
+
+    fn locations(&mut self, sections: BTreeMap<String, Spanned<LocationSection>>) -> BTreeMap<String, NamedLocation> {
+        let mut locations = BTreeMap::new();
+        for (name, section) in sections {
+            let span = section.span();
+            if let Err(error) = check_name(&name) {
+                self.fault(span.clone(), format!("locations.{name}: {}", error.message()));
+            }
+            let LocationSection { url, options } = section.into_inner();
+            match self.location_options(&url, options) {
+                Ok(options) => {
+                    let location = NamedLocation {
+                        name: name.clone(),
+                        url,
+                        options,
+                        origin: Origin::Configuration,
+                        created_at: None,
+                    };
+                    locations.insert(name, location);
+                }
+                Err(message) => self.fault(span, format!("locations.{name}: {message}")),
+            }
+        }
+        locations
+    }
+
+    /// Options as JSON, secrets fetched from where they are kept.
+    fn location_options(&self, url: &str, options: toml::Table) -> Result<Value, String> {
+        let options = serde_json::to_value(options).map_err(|error| error.to_string())?;
+        let fetch = |secret: &Value| {
+            let source = serde_json::from_value::<SecretSource>(secret.clone());
+            let source = source.map_err(|_| "a secret is given as { file = \"…\" } or { env = \"…\" }".to_owned());
+            let text = source.and_then(|source| self.secret(source)).map_err(haulier_base::Error::invalid)?;
+            Ok(Value::from(text.reveal().as_str()))
+        };
+        haulier_storage::map_secrets(url, &options, fetch).map_err(|error| error.message().to_owned())
     }
 
     fn root(&mut self, root: &Spanned<PathBuf>) -> PathBuf {

@@ -18,7 +18,7 @@ use reqwest::{Method, Response, StatusCode};
 use serde_json::Value;
 use url::Url;
 
-use crate::connector::{Connector, Environment, Side};
+use crate::connector::{Connector, Environment, Side, join_encoded};
 use crate::{
     ByteStream, Capabilities, ListedObject, Location, ObjectMeta, ObjectPath, ObjectRead, ObjectWriter, ReadRequest,
     Storage, WriteRequest,
@@ -37,6 +37,7 @@ pub(crate) const HTTP: Connector = Connector {
     open,
     identity: |_, _| None,
     redact_url: options::redact_url,
+    join: join_encoded,
 };
 
 pub(crate) const HTTPS: Connector = Connector { scheme: "https", ..HTTP };

@@ -9,7 +9,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 use super::{LocalStorage, NULL_DEVICE, normalize};
-use crate::connector::{Connector, Environment, Side};
+use crate::connector::{Connector, Environment, Side, join_encoded};
 use crate::{Location, ObjectPath};
 
 pub(crate) const CONNECTOR: Connector = Connector {
@@ -22,6 +22,7 @@ pub(crate) const CONNECTOR: Connector = Connector {
     open,
     identity,
     redact_url: str::to_owned,
+    join: join_encoded,
 };
 
 /// Host and decoded path of a `file:` URL.

@@ -1,0 +1,89 @@
+//! From what a user wrote to a location that can be opened: names are looked up, secrets are opened.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use haulier_base::{Error, Result};
+use haulier_storage::{Location, Storages, connector, scheme_of};
+use serde_json::Value;
+
+use super::model::NamedLocation;
+
+/// Options that belong to the copy and not to the place, so that they may stand beside a named location.
+const COPY_MEMBERS: &[&str] = &["placement", "create_parents", "verify", "rate_bytes_per_second", "checksum"];
+
+/// The locations of a node's configuration, by name.
+pub type Configured = Arc<BTreeMap<String, NamedLocation>>;
+
+/// A URL or a named location's object, with options; as a client wrote it, or as it is stored.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// `SCHEME:…` or `NAME:path/to/object`.
+    pub url: &'a str,
+    /// The options given beside it.
+    pub options: &'a Value,
+}
+
+/// A plain URL with its options, ready for a connector.
+#[derive(Clone, Debug)]
+pub(super) struct Resolved {
+    pub(super) url: String,
+    pub(super) options: Value,
+}
+
+/// The name that a reference starts with, unless that is a scheme.
+pub(super) fn name_of(url: &str) -> Option<(&str, &str)> {
+    let scheme = scheme_of(url).filter(|scheme| connector(scheme).is_none())?;
+    Some((scheme, &url[scheme.len() + 1..]))
+}
+
+/// The object of a named location. Its options are fixed: with other ones, such as another endpoint, its secrets
+/// could be had by whoever may use it.
+pub(super) fn resolve(storages: &Storages, location: &NamedLocation, path: &str, options: &Value) -> Result<Resolved> {
+    if let Value::Object(members) = options
+        && let Some(other) = members.keys().find(|name| !COPY_MEMBERS.contains(&name.as_str()))
+    {
+        return Err(Error::invalid(format!(
+            "the option \"{other}\" cannot be given beside the named location \"{}\", which has its own options",
+            location.name
+        )));
+    }
+    let mut joined = location.options.clone();
+    if let (Value::Object(joined), Value::Object(members)) = (&mut joined, options) {
+        joined.extend(members.clone());
+    }
+    Ok(Resolved { url: storages.join(&location.url, path)?, options: joined })
+}
+
+/// Which end of a move is opened.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum End {
+    Source,
+    Target,
+}
+
+/// Opens a location; looking at paths can block on a slow file system, so this runs aside.
+pub(super) async fn open(storages: &Storages, end: End, resolved: Resolved) -> Result<Location> {
+    aside(storages, move |storages| match end {
+        End::Source => storages.open_source(&resolved.url, &resolved.options),
+        End::Target => storages.open_target(&resolved.url, &resolved.options),
+    })
+    .await
+}
+
+pub(super) async fn check(storages: &Storages, end: End, resolved: Resolved) -> Result<()> {
+    aside(storages, move |storages| match end {
+        End::Source => storages.check_source(&resolved.url, &resolved.options),
+        End::Target => storages.check_target(&resolved.url, &resolved.options),
+    })
+    .await
+}
+
+pub(super) async fn aside<T: Send + 'static>(
+    storages: &Storages,
+    work: impl FnOnce(&Storages) -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let storages = storages.clone();
+    let done = tokio::task::spawn_blocking(move || work(&storages)).await;
+    done.map_err(|e| Error::internal("looking at a location failed").caused_by(e))?
+}
