@@ -4,6 +4,7 @@ pub mod http;
 pub mod local;
 pub mod memory;
 pub mod network;
+pub mod s3;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 

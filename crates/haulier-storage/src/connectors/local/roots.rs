@@ -35,7 +35,7 @@ impl Roots {
     }
 
     /// Refuses a path that lies outside every root, as written or after following links.
-    pub(super) fn check(&self, full: &Path) -> Result<()> {
+    pub(crate) fn check(&self, full: &Path) -> Result<()> {
         self.resolve(full).map(|_| ())
     }
 
