@@ -1,5 +1,7 @@
 //! What every storage promises, as tests. Which of them run is decided by capabilities, never by name.
 
+mod parts;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -17,6 +19,7 @@ pub async fn check(storage: Arc<dyn Storage>, folder: &ObjectPath) {
     publishing(&*storage, &folder.join("published")).await;
     aborting(&*storage, &folder.join("aborted")).await;
     odd_names(&*storage, folder).await;
+    sizes(&*storage, &folder.join("sizes")).await;
     if can.resumable_write {
         resuming(&*storage, &folder.join("resumed")).await;
         discarding(&*storage, &folder.join("discarded")).await;
@@ -99,6 +102,9 @@ async fn aborting(storage: &dyn Storage, path: &ObjectPath) {
 
 async fn resuming(storage: &dyn Storage, path: &ObjectPath) {
     let writer = storage.write(path, request("resume")).await.expect("a writer opens");
+    if let Some(end) = writer.part_end(0) {
+        return parts::resuming(storage, path, writer, end).await;
+    }
     writer.put_at(0, Bytes::from_static(b"01234")).await.expect("bytes are put");
     writer.flush().await.expect("bytes are flushed");
     let token = writer.token().expect("a resumable writer has a token");
@@ -132,6 +138,10 @@ async fn discarding(storage: &dyn Storage, path: &ObjectPath) {
     let mut tokens = Vec::new();
     for label in ["dead", "dead-1", "alive"] {
         let writer = storage.write(path, request(label)).await.expect("a writer opens");
+        if writer.part_end(0).is_some() {
+            // Such a store makes up the names of its uploads, and only a token leads to one.
+            return writer.abort().await.expect("the writer aborts");
+        }
         writer.put_at(0, Bytes::from_static(b"01234")).await.expect("bytes are put");
         writer.flush().await.expect("bytes are flushed");
         tokens.push((label, writer.token().expect("a resumable writer has a token")));
@@ -144,6 +154,26 @@ async fn discarding(storage: &dyn Storage, path: &ObjectPath) {
         let writer = storage.write(path, again).await.expect("the writer opens again");
         assert_eq!(writer.resumed_size(), if label == "dead" { 0 } else { 5 }, "{label}");
         writer.abort().await.expect("the writer aborts");
+    }
+}
+
+/// No byte, one, and around the end of a part where there are parts; with the size announced or not.
+async fn sizes(storage: &dyn Storage, path: &ObjectPath) {
+    let writer = storage.write(path, request("sizes")).await.expect("a writer opens");
+    let part = writer.part_end(0);
+    writer.abort().await.expect("the writer aborts");
+    let around = part.map_or(vec![65_535, 65_537], |part| vec![part - 1, part, part + 1, 2 * part + 1]);
+    for size in [0, 1].into_iter().chain(around) {
+        let bytes = parts::pattern(size);
+        for announced in [None, Some(size)] {
+            let writer = storage.write(path, WriteRequest { size: announced, ..request("sizes") }).await;
+            let writer = writer.expect("a writer opens");
+            parts::fill(&*writer, &bytes, 0).await;
+            let written = writer.finish(size).await.expect("the writer finishes");
+            assert_eq!(written.meta.size, Some(size));
+            assert_eq!(storage.stat(path).await.expect("is there").size, Some(size));
+            assert!(bytes_of(storage, path).await == bytes, "{size} bytes, announced as {announced:?}");
+        }
     }
 }
 
@@ -173,11 +203,14 @@ async fn in_place(storage: &dyn Storage, path: &ObjectPath) {
 }
 
 async fn odd_names(storage: &dyn Storage, folder: &ObjectPath) {
-    for name in ["a b", "é☃", "100%41", "new\nline", "-x", "q?#&=+", ".hidden", "quote\"'"] {
+    for name in ["a b", "é☃", "100%41", "new\nline", "-x", "q?#&=+", ".hidden", "quote\"'", "a+b", "%", "%2F", "..."] {
         let path = folder.join(name);
         put(storage, &path, name.as_bytes()).await;
         assert_eq!(bytes_of(storage, &path).await, *name.as_bytes(), "{name:?}");
     }
+    let long = folder.join(&"long name ".repeat(20));
+    put(storage, &long, b"long").await;
+    assert_eq!(bytes_of(storage, &long).await, *b"long");
 }
 
 async fn listing(storage: &dyn Storage, folder: &ObjectPath) {

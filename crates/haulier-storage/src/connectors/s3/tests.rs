@@ -1,1 +1,397 @@
-//! S3 against a real server.
+//! S3 against a real server, which `cargo xtask test` starts and names in `HAULIER_TEST_S3`.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::stream::{self, StreamExt, TryStreamExt};
+use haulier_base::ErrorKind;
+use serde_json::{Value, json};
+
+use super::checksum::Kind;
+use super::plan::{Cut, PART_MIN};
+use super::upload::Upload;
+use super::*;
+use crate::{Flushed, StorageConfig, Storages, Written, conformance};
+
+const PART: u64 = PART_MIN;
+
+#[expect(clippy::disallowed_methods, reason = "the test command hands the server over in the environment")]
+fn server() -> Value {
+    let text = std::env::var("HAULIER_TEST_S3").expect("HAULIER_TEST_S3 is not set: run cargo xtask test");
+    serde_json::from_str(&text).expect("HAULIER_TEST_S3 is JSON")
+}
+
+fn storages() -> Storages {
+    Storages::new(StorageConfig { allow_private: true, ..StorageConfig::default() }).unwrap()
+}
+
+fn options(more: Value) -> Value {
+    let mut options = server();
+    options.as_object_mut().unwrap().remove("bucket");
+    options["part_size"] = json!(PART);
+    for (name, value) in more.as_object().unwrap() {
+        options[name] = value.clone();
+    }
+    options
+}
+
+fn url(key: &str) -> String {
+    format!("s3://{}/{key}", server()["bucket"].as_str().unwrap())
+}
+
+fn open_with(key: &str, more: Value) -> Location {
+    storages().open_target(&url(key), &options(more)).unwrap()
+}
+
+fn open(key: &str) -> Location {
+    open_with(key, json!({}))
+}
+
+fn bucket(more: Value) -> Arc<Bucket> {
+    let storages = storages();
+    let Options { settings, part_size, checksum } = Options::parse(&environment(), &options(more)).unwrap();
+    drop(storages);
+    let clients = Clients::new(&StorageConfig { allow_private: true, ..StorageConfig::default() });
+    let name = server()["bucket"].as_str().unwrap().to_owned();
+    Arc::new(Bucket { store: clients.store(&settings).unwrap(), name, part_size, checksum })
+}
+
+fn environment() -> Environment {
+    let config = StorageConfig { allow_private: true, ..StorageConfig::default() };
+    Environment {
+        roots: Arc::new(crate::connectors::local::Roots::open(&[], false).unwrap()),
+        web: crate::connectors::http::Client::new(&config).unwrap(),
+        s3: Clients::new(&config),
+        config,
+    }
+}
+
+fn pattern(len: u64) -> Bytes {
+    (0..len).map(|n| (n ^ n >> 8 ^ n >> 16) as u8).collect::<Vec<_>>().into()
+}
+
+fn request(label: &str) -> WriteRequest {
+    WriteRequest { label: label.to_owned(), ..WriteRequest::default() }
+}
+
+/// Puts `bytes[from..to]` in pieces that cross no end of a part.
+async fn fill(writer: &dyn ObjectWriter, bytes: &Bytes, from: u64, to: u64) -> Result<()> {
+    let mut at = from;
+    while at < to {
+        let end = writer.part_end(at).unwrap().min(at + (1 << 20)).min(to);
+        writer.put_at(at, bytes.slice(at as usize..end as usize)).await?;
+        at = end;
+    }
+    Ok(())
+}
+
+async fn put(location: &Location, bytes: &Bytes) -> Result<Written> {
+    let size = bytes.len() as u64;
+    let request = WriteRequest { size: Some(size), ..request("put") };
+    let writer = location.storage.write(&location.path, request).await?;
+    fill(&*writer, bytes, 0, size).await?;
+    writer.finish(size).await
+}
+
+async fn get(location: &Location) -> Result<Bytes> {
+    let read = location.storage.read(&location.path, ReadRequest::default()).await?;
+    let chunks: Vec<Bytes> = read.stream.try_collect().await?;
+    Ok(chunks.concat().into())
+}
+
+/// Waits for real parts to arrive at the server.
+async fn flushed(writer: &dyn ObjectWriter, at_least: u64) -> u64 {
+    loop {
+        match writer.flush().await.unwrap() {
+            Flushed::First(kept) if kept >= at_least => return kept,
+            _ => tokio::task::yield_now().await,
+        }
+    }
+}
+
+async fn uploads(bucket: &Bucket, prefix: &str) -> usize {
+    let list = bucket.store.client.list_multipart_uploads().bucket(&bucket.name).prefix(prefix).send().await;
+    list.unwrap().uploads().len()
+}
+
+#[tokio::test]
+async fn s3_conforms() {
+    let location = open("conformance");
+    conformance::check(location.storage, &location.path).await;
+}
+
+#[tokio::test]
+async fn every_checksum_goes_along_and_is_compared() {
+    let bytes = pattern(PART + 1000);
+    for (kind, single, several) in [
+        ("auto", Some("crc64nvme"), Some("crc64nvme")),
+        ("crc32c", Some("crc32c"), Some("crc32c")),
+        ("sha256", Some("sha256"), Some("sha256")),
+        ("md5", None, None),
+        ("none", None, None),
+    ] {
+        let location = open_with(&format!("checksums/{kind}"), json!({ "checksum_algorithm": kind }));
+        let written = put(&location, &bytes.slice(..1000)).await.unwrap();
+        assert_eq!((written.store_checksum, written.meta.size), (single, Some(1000)), "{kind}");
+        let written = put(&location, &bytes).await.unwrap();
+        assert_eq!((written.store_checksum, written.meta.size), (several, Some(bytes.len() as u64)), "{kind}");
+        assert!(get(&location).await.unwrap() == bytes, "{kind}");
+        assert_eq!(location.storage.stat(&location.path).await.unwrap().version, written.meta.version);
+    }
+}
+
+#[tokio::test]
+async fn an_upload_goes_on_in_another_process() {
+    let (bytes, key) = (pattern(3 * PART + 77), "resume/other-process");
+    let first = open(key);
+    let request = WriteRequest { size: Some(bytes.len() as u64), ..request("resume") };
+    let writer = first.storage.write(&first.path, request.clone()).await.unwrap();
+    assert!(!writer.must_remember(), "nothing is at the store yet");
+    fill(&*writer, &bytes, 0, 2 * PART + 5).await.unwrap();
+    assert!(writer.must_remember());
+    let kept = flushed(&*writer, 2 * PART).await;
+    let token = writer.token().unwrap();
+    drop(writer);
+    drop(first);
+    let second = open(key);
+    let again = || WriteRequest { resume: Some(token.clone()), ..request.clone() };
+    let writer = second.storage.write(&second.path, again()).await.unwrap();
+    assert_eq!((writer.resumed_size(), kept), (2 * PART, 2 * PART));
+    assert_eq!(writer.flush().await.unwrap(), Flushed::First(2 * PART));
+    writer.put_at(5, bytes.slice(..5)).await.expect_err("it goes on where a part ends only");
+    // The second part is put again, as after a checkpoint that did not know it yet.
+    fill(&*writer, &bytes, PART, bytes.len() as u64).await.unwrap();
+    let written = writer.finish(bytes.len() as u64).await.unwrap();
+    assert_eq!(written.store_checksum, Some("crc64nvme"));
+    assert!(get(&second).await.unwrap() == bytes);
+    let writer = second.storage.write(&second.path, again()).await.unwrap();
+    assert_eq!((writer.resumed_size(), writer.token()), (0, None), "a finished upload leads nowhere");
+    assert_eq!(uploads(&bucket(json!({})), key).await, 0);
+}
+
+#[tokio::test]
+async fn parts_that_differ_from_what_was_held_are_sent_again() {
+    let (old, new) = (pattern(2 * PART + 9), Bytes::from(vec![7; 2 * PART as usize + 9]));
+    let location = open("resume/other-bytes");
+    let writer = location.storage.write(&location.path, request("other")).await.unwrap();
+    fill(&*writer, &old, 0, old.len() as u64).await.unwrap();
+    flushed(&*writer, 2 * PART).await;
+    let token = writer.token();
+    writer.suspend().await.unwrap();
+    let resume = WriteRequest { resume: token, ..request("other") };
+    let writer = location.storage.write(&location.path, resume).await.unwrap();
+    assert_eq!(writer.resumed_size(), 2 * PART);
+    fill(&*writer, &new, 0, new.len() as u64).await.unwrap();
+    writer.finish(new.len() as u64).await.unwrap();
+    assert!(get(&location).await.unwrap() == new);
+}
+
+#[tokio::test]
+async fn an_aborted_or_discarded_upload_leaves_nothing() {
+    let (bytes, key, bucket) = (pattern(3 * PART), "abort/object", bucket(json!({})));
+    let location = open(key);
+    let writer = location.storage.write(&location.path, request("abort")).await.unwrap();
+    fill(&*writer, &bytes, 0, 2 * PART + 1).await.unwrap();
+    assert_eq!(uploads(&bucket, key).await, 1);
+    writer.abort().await.unwrap();
+    assert_eq!(uploads(&bucket, key).await, 0, "also with parts on their way");
+    let writer = location.storage.write(&location.path, request("discard")).await.unwrap();
+    fill(&*writer, &bytes, 0, PART + 1).await.unwrap();
+    let token = writer.token();
+    location.storage.discard(&location.path, "discard", None).await.unwrap();
+    assert_eq!(uploads(&bucket, key).await, 1, "what is young or not empty stays without its token");
+    location.storage.discard(&location.path, "discard", token.as_deref()).await.unwrap();
+    location.storage.discard(&location.path, "discard", token.as_deref()).await.unwrap();
+    assert_eq!(uploads(&bucket, key).await, 0);
+    let failed = async {
+        fill(&*writer, &bytes, PART + 1, 3 * PART).await?;
+        writer.finish(3 * PART).await.map(|_| ())
+    };
+    assert_eq!(failed.await.unwrap_err().kind(), ErrorKind::Conflict, "an open writer finds its place gone");
+    location.storage.stat(&location.path).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a_part_with_a_wrong_checksum_is_refused() {
+    let (bucket, bytes) = (bucket(json!({})), pattern(PART));
+    let upload = Upload::begin(&bucket, "corrupt", Kind::Crc64Nvme, Cut::new(PART, None)).await.unwrap();
+    let wrong = aws_smithy_types::base64::encode([1; 8]);
+    let error = upload.put_once(&bucket, "corrupt", 0, [bytes].into(), Some(wrong)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error:?}");
+    assert!(upload.parts(&bucket, "corrupt").await.unwrap().unwrap().is_empty());
+    upload.abort(&bucket, "corrupt").await.unwrap();
+    assert_eq!(upload.parts(&bucket, "corrupt").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn large_objects_go_up_and_come_down_in_parts() {
+    let bytes = pattern(64 << 20);
+    for key in ["large/known", "large/unknown"] {
+        let location = open(key);
+        let size = bytes.len() as u64;
+        let known = key.ends_with("/known").then_some(size);
+        let writer = location.storage.write(&location.path, WriteRequest { size: known, ..request("l") }).await.unwrap();
+        fill(&*writer, &bytes, 0, size).await.unwrap();
+        let written = writer.finish(size).await.unwrap();
+        assert_eq!((written.meta.size, written.store_checksum), (Some(size), Some("crc64nvme")));
+        let range = ReadRequest { start: 20 << 20, end: Some(30 << 20), version: written.meta.version };
+        let read = location.storage.read(&location.path, range).await.unwrap();
+        let part: Vec<Bytes> = read.stream.try_collect().await.unwrap();
+        assert!(part.concat() == bytes[20 << 20..30 << 20]);
+        assert!(get(&location).await.unwrap() == bytes);
+    }
+}
+
+#[tokio::test]
+async fn objects_are_copied_inside_the_store() {
+    let bytes = pattern(2 * PART + 123);
+    let from = open("copy/from a+b%é");
+    put(&from, &bytes).await.unwrap();
+    let source = from.storage.store_source(&from.path).await.unwrap().unwrap();
+    assert_eq!(source.size, bytes.len() as u64);
+    assert!(source.checksum.as_ref().is_some_and(|sum| sum.starts_with("crc64nvme:")), "{source:?}");
+    let whole = open("copy/whole");
+    assert_eq!(whole.storage.store(), Some(source.store.clone()));
+    let writer = whole.storage.write(&whole.path, request("copy")).await.unwrap();
+    assert_eq!(writer.copy_within(&source, 0, 0, source.size).await.unwrap(), Some(source.size));
+    let written = writer.finish(source.size).await.unwrap();
+    assert_eq!(written.store_checksum, Some("crc64nvme"));
+    assert!(get(&whole).await.unwrap() == bytes);
+    // A bound below the size makes the copy go part by part.
+    let parts = open("copy/parts");
+    let writer = parts.storage.write(&parts.path, request("copy")).await.unwrap();
+    let mut at = 0;
+    while at < source.size {
+        at += writer.copy_within(&source, at, at, PART).await.unwrap().unwrap();
+    }
+    assert_eq!(flushed(&*writer, at).await, source.size);
+    let written = writer.finish(source.size).await.unwrap();
+    assert_eq!(written.meta.size, Some(source.size));
+    assert!(get(&parts).await.unwrap() == bytes);
+    put(&from, &bytes.slice(..9)).await.unwrap();
+    let writer = parts.storage.write(&parts.path, request("copy")).await.unwrap();
+    writer.copy_within(&source, 0, 0, source.size).await.unwrap();
+    assert_eq!(writer.finish(source.size).await.unwrap_err().kind(), ErrorKind::Unavailable, "the source changed");
+    assert!(get(&parts).await.unwrap() == bytes);
+}
+
+#[tokio::test]
+async fn listings_go_on_over_pages_while_others_write() {
+    let location = open("pages");
+    let wanted: BTreeSet<String> = (0..1100).map(|n| format!("pages/{:02}/{n} +%é", n % 40)).collect();
+    let one = |key: &str| {
+        let location = Location { path: ObjectPath::new(key), ..location.clone() };
+        async move { put(&location, &Bytes::from_static(b"x")).await.map(|_| ()) }
+    };
+    let puts = stream::iter(wanted.iter().map(|key| one(key))).buffer_unordered(16);
+    puts.try_collect::<()>().await.unwrap();
+    let listing = async {
+        let listed: Vec<_> = location.storage.list(&location.path).await?.try_collect().await?;
+        Ok::<_, Error>(listed.into_iter().map(|object| object.path.to_string()).collect::<Vec<_>>())
+    };
+    let late = (0..100).map(|n| format!("pages/99/late-{n}")).collect::<Vec<_>>();
+    let writing = stream::iter(late.iter().map(|key| one(key))).buffer_unordered(4).try_collect::<()>();
+    let (listed, written) = tokio::join!(listing, writing);
+    written.unwrap();
+    let listed = listed.unwrap();
+    let found: BTreeSet<_> = listed.iter().filter(|key| !key.contains("late")).cloned().collect();
+    assert_eq!(found, wanted);
+    let all: BTreeSet<_> = listed.iter().cloned().collect();
+    assert_eq!(all.len(), listed.len(), "nothing is listed twice");
+}
+
+#[tokio::test]
+async fn keys_are_taken_as_they_are_written() {
+    // SeaweedFS has no content at keys that end with a slash, and none with dots as a part.
+    for key in ["odd/100%41", "odd/a b", "odd/a+b", "odd/q?x=1#y", "odd/é☃", "odd/%2F", "odd/&<>\"'", "odd/~!*()"] {
+        let location = open(key);
+        assert_eq!(location.path.as_str(), key);
+        put(&location, &Bytes::from(key.to_owned())).await.unwrap();
+        assert_eq!(get(&location).await.unwrap(), *key.as_bytes(), "{key}");
+        let listed: Vec<_> = location.storage.list(&location.path).await.unwrap().try_collect().await.unwrap();
+        assert_eq!(listed.iter().map(|object| object.path.as_str()).collect::<Vec<_>>(), [key]);
+    }
+    let listed: Vec<_> = open("odd").storage.list(&ObjectPath::new("odd/")).await.unwrap().try_collect().await.unwrap();
+    assert_eq!(listed.len(), 8);
+}
+
+#[tokio::test]
+async fn refusals_name_their_reason_and_no_secret() {
+    let wrong = open_with("x", json!({ "secret_access_key": "wrong-s3cret" }));
+    let error = wrong.storage.stat(&wrong.path).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Forbidden);
+    let error = wrong.storage.list(&wrong.path).await.err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Forbidden);
+    assert!(error.message().contains("secret_access_key"), "{error}");
+    assert!(!format!("{error:?} {wrong:?}").contains("s3cret"), "{error:?}");
+    let anonymous = json!({ "access_key_id": null, "secret_access_key": null, "anonymous": true });
+    let error = get(&open_with("x", anonymous)).await.unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Forbidden | ErrorKind::Unauthenticated), "{error:?}");
+    let nowhere = storages().open_target("s3://no-such-bucket/x", &options(json!({}))).unwrap();
+    for error in [get(&nowhere).await.unwrap_err(), nowhere.storage.list(&nowhere.path).await.err().unwrap()] {
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}");
+        assert!(error.message().contains("bucket"));
+    }
+    let in_place = WriteRequest { placement: Placement::InPlace { offset: 0 }, ..request("in place") };
+    let location = open("x");
+    let error = location.storage.write(&location.path, in_place).await.err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    let closed = open_with("x", json!({ "endpoint": "http://127.0.0.1:1" }));
+    assert_eq!(get(&closed).await.unwrap_err().kind(), ErrorKind::Unavailable);
+    let unknown = open_with("x", json!({ "endpoint": "http://no-such-host.invalid" }));
+    assert!(get(&unknown).await.unwrap_err().message().contains("no-such-host.invalid"));
+}
+
+#[tokio::test]
+async fn addresses_that_are_not_public_are_refused() {
+    let strict = Storages::new(StorageConfig::default()).unwrap();
+    let port = server()["endpoint"].as_str().unwrap().rsplit(':').next().unwrap().to_owned();
+    for host in ["127.0.0.1", "[::1]", "localhost", "2130706433"] {
+        let options = options(json!({ "endpoint": format!("http://{host}:{port}") }));
+        let outcome = match strict.open_source(&url("x"), &options) {
+            Ok(location) => get(&location).await.map(|_| ()),
+            Err(error) => Err(error),
+        };
+        assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Forbidden, "{host}");
+    }
+}
+
+#[test]
+fn options_are_refused_by_name() {
+    let storages = storages();
+    let keys = json!({ "access_key_id": "a", "secret_access_key": "b", "session_token": "c" });
+    let check = |more: Value| {
+        let mut options = keys.clone();
+        for (name, value) in more.as_object().unwrap() {
+            options[name] = value.clone();
+        }
+        storages.check_target("s3://b/k", &options).map_err(|error| error.to_string())
+    };
+    check(json!({ "region": "eu-west-1", "placement": "start", "checksum": "sha256:00" })).unwrap();
+    check(json!({ "endpoint": "https://s3.example.org:9000/path", "path_style": false })).unwrap();
+    for (more, name) in [
+        (json!({ "bukket": "x" }), "bukket"),
+        (json!({ "region": 5 }), "region"),
+        (json!({ "region": "a b" }), "region"),
+        (json!({ "endpoint": "ftp://x" }), "endpoint"),
+        (json!({ "endpoint": "http://u:p@x" }), "endpoint"),
+        (json!({ "part_size": 5 }), "part_size"),
+        (json!({ "checksum_algorithm": "crc" }), "checksum_algorithm"),
+        (json!({ "anonymous": true }), "anonymous"),
+        (json!({ "path_style": "yes" }), "path_style"),
+        (json!({ "secret_access_key": null }), "secret_access_key"),
+        (json!({ "ca_pem": "x" }), "ca_pem"),
+        (json!({ "ca_file": "/etc/passwd" }), "roots"),
+    ] {
+        assert!(check(more).unwrap_err().contains(name), "{name}");
+    }
+    let shown = storages.redact("s3://b/k", &keys);
+    assert_eq!(shown, json!({ "access_key_id": "a", "secret_access_key": "***", "session_token": "***" }));
+    for bad in ["s3:b/k", "s3:///k", "s3://../k", "s3://a b/k", "s3://u:p@b/k"] {
+        let error = storages.check_target(bad, &keys).unwrap_err();
+        assert!(!error.to_string().contains("u:p"), "{error}");
+    }
+    assert_eq!(storages.redact_url("s3://u:p@b/k@x"), "s3://***@b/k@x");
+    assert_eq!(storages.redact_url("s3://b/k@x"), "s3://b/k@x");
+}

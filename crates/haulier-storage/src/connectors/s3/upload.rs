@@ -116,7 +116,7 @@ impl Upload {
         }
     }
 
-    async fn put_once(
+    pub(super) async fn put_once(
         &self,
         bucket: &Bucket,
         key: &str,
