@@ -129,13 +129,12 @@ pub(super) fn joined<'a>(kind: Kind, parts: impl Iterator<Item = (Option<&'a str
 }
 
 /// The checksum of the checksums of parts, as stores write it: with the number of parts behind it.
-fn composed<'a>(kind: Kind, parts: impl Iterator<Item = (Option<&'a str>, u64)>) -> Option<String> {
-    let (mut hasher, mut count) = (Hasher::new(kind), 0);
-    for (text, _) in parts {
-        hasher.update(&base64::decode(text?).ok()?);
-        count += 1;
+fn composed(kind: Kind, parts: &[Option<String>]) -> Option<String> {
+    let mut hasher = Hasher::new(kind);
+    for text in parts {
+        hasher.update(&base64::decode(text.as_deref()?).ok()?);
     }
-    Some(format!("{}-{count}", hasher.finish()?))
+    Some(format!("{}-{}", hasher.finish()?, parts.len()))
 }
 
 /// What a checksum that a store reported says about the bytes it was given.
@@ -149,23 +148,23 @@ pub(super) enum Verdict {
     Silent,
 }
 
-/// Compares what a store reported with what the parts of an object had.
-pub(super) fn judge<'a>(
-    kind: Kind,
-    reported: Option<&str>,
-    parts: impl Iterator<Item = (Option<&'a str>, u64)> + Clone,
-) -> Verdict {
-    let Some(reported) = reported else { return Verdict::Silent };
-    let wanted = match reported.contains('-') {
-        true => composed(kind, parts),
-        // Of a single part, the checksum is that of the whole, whatever its kind.
-        false => joined(kind, parts.clone()).or_else(|| {
-            let mut parts = parts;
-            let only = parts.next()?.0?.to_owned();
-            parts.next().is_none().then_some(only)
-        }),
-    };
-    compare(wanted.as_deref(), reported)
+/// What is known of the bytes that an object was given.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sums {
+    /// The checksum of all of them.
+    pub(super) whole: Option<String>,
+    /// Those of the parts, in order.
+    pub(super) parts: Vec<Option<String>>,
+}
+
+impl Sums {
+    /// Compares a checksum that a store reported: that of the whole, or that of the parts' own.
+    pub(super) fn judge(&self, kind: Kind, reported: &str) -> Verdict {
+        match reported.contains('-') {
+            true => compare(composed(kind, &self.parts).as_deref(), reported),
+            false => compare(self.whole.as_deref(), reported),
+        }
+    }
 }
 
 /// Compares with one checksum that is wanted.
@@ -238,17 +237,17 @@ mod tests {
             assert_eq!(joined(kind, [(a.as_deref(), 4), (None, 5)].into_iter()), None);
             assert_eq!(joined(kind, [(Some("?"), 4)].into_iter()), None);
             assert_eq!(joined(kind, std::iter::empty()), of(kind, b"").await);
-            assert_eq!(judge(kind, all.as_deref(), parts.into_iter()), Verdict::Same);
-            assert_eq!(judge(kind, a.as_deref(), parts.into_iter()), Verdict::Different);
-            assert_eq!(judge(kind, None, parts.into_iter()), Verdict::Silent);
-            let composite = composed(kind, parts.into_iter()).unwrap();
+            let sums = Sums { whole: all.clone(), parts: vec![a.clone(), b.clone()] };
+            assert_eq!(sums.judge(kind, all.as_deref().unwrap()), Verdict::Same);
+            assert_eq!(sums.judge(kind, a.as_deref().unwrap()), Verdict::Different);
+            let composite = composed(kind, &sums.parts).unwrap();
             assert!(composite.ends_with("-2"));
-            assert_eq!(judge(kind, Some(&composite), parts.into_iter()), Verdict::Same);
+            assert_eq!(sums.judge(kind, &composite), Verdict::Same);
+            let unknown = Sums { parts: vec![a, None], ..sums };
+            assert_eq!(unknown.judge(kind, &composite), Verdict::Silent);
         }
-        let (a, b) = (of(Kind::Sha256, b"1234").await, of(Kind::Sha256, b"56789").await);
-        let parts = [(a.as_deref(), 4), (b.as_deref(), 5)];
-        assert_eq!(judge(Kind::Sha256, a.as_deref(), parts.into_iter()), Verdict::Silent);
-        assert_eq!(judge(Kind::Sha256, a.as_deref(), parts[..1].iter().copied()), Verdict::Same);
-        assert_eq!(judge(Kind::Md5, a.as_deref(), parts[..1].iter().copied()), Verdict::Same);
+        let sums = Sums { whole: None, parts: vec![of(Kind::Sha256, b"1234").await] };
+        assert_eq!(sums.judge(Kind::Sha256, "x"), Verdict::Silent);
+        assert_eq!(sums.judge(Kind::Sha256, "x-1"), Verdict::Different);
     }
 }

@@ -26,7 +26,8 @@ pub(super) async fn list(bucket: Arc<Bucket>, prefix: &ObjectPath) -> Result<Box
                 path: ObjectPath::new(key),
                 meta: meta_of(found.content_length(), found.e_tag(), found.last_modified()),
             }),
-            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            // A refusal is explained by the first page, since this answer cannot carry a reason.
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Forbidden) => None,
             Err(error) => return Err(error),
         },
     };

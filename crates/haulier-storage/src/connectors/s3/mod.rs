@@ -5,6 +5,7 @@
 mod checksum;
 mod client;
 mod copy;
+mod done;
 mod list;
 mod options;
 mod plan;

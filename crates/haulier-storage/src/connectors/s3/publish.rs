@@ -8,7 +8,7 @@ use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPa
 use bytes::Bytes;
 use haulier_base::{Error, Result};
 
-use super::checksum::{Kind, Verdict, checksum_of, compare, joined, judge, reported, send_along};
+use super::checksum::{Kind, Sums, Verdict, checksum_of, compare, reported, send_along};
 use super::plan::Cut;
 use super::trouble::is_ambiguous;
 use super::upload::{Part, Upload, body, length, wire_length};
@@ -44,10 +44,8 @@ pub(super) async fn put(bucket: &Bucket, key: &str, buffers: Vec<Bytes>) -> Resu
     let said = reported!(kind, answer).map(str::to_owned);
     let fresh = Fresh { size, etag: answer.e_tag().map(str::to_owned), said };
     // A store that was asked once and said nothing is not asked for every object.
-    prove(bucket, key, kind, fresh, bucket.store.may_report(), |reported| {
-        judge(kind, Some(reported), std::iter::once((checksum.as_deref(), size)))
-    })
-    .await
+    let sums = Sums { parts: vec![checksum.clone()], whole: checksum };
+    prove(bucket, key, kind, fresh, bucket.store.may_report(), |reported| sums.judge(kind, reported)).await
 }
 
 /// Has the store copy an object as a whole.
@@ -79,22 +77,23 @@ pub(super) async fn complete(
     key: &str,
     upload: &Upload,
     parts: &BTreeMap<u64, Part>,
+    whole: Option<String>,
     source: Option<&StoreSource>,
 ) -> Result<Written> {
     let kind = upload.kind;
     let size = parts.values().map(|part| part.size).sum();
-    let sums = || parts.values().map(|part| (part.checksum.as_deref(), part.size));
+    let sums = Sums { whole, parts: parts.values().map(|part| part.checksum.clone()).collect() };
     let of_source = source.and_then(copy::checksum_of).filter(|(of, _)| *of == kind).map(|(_, value)| value);
     let judged = |reported: &str| match of_source {
         Some(wanted) => compare(Some(wanted), reported),
-        None => judge(kind, Some(reported), sums()),
+        None => sums.judge(kind, reported),
     };
     // Where checksums cannot tell the new object from one that was there, its identity has to.
-    let before = match joined(kind, sums()) {
+    let before = match sums.whole {
         Some(_) if bucket.store.may_report() => None,
         _ => Some(read::head(bucket, key, false).await.ok().and_then(|found| found.e_tag().map(str::to_owned))),
     };
-    let said = match request_complete(bucket, key, upload, parts, size).await {
+    let said = match request_complete(bucket, key, upload, parts, size, sums.whole.clone()).await {
         Ok((etag, said)) => Fresh { size, etag, said },
         Err(error) if is_ambiguous(&error) => {
             let Ok(found) = read::head(bucket, key, true).await else { return Err(error) };
@@ -119,6 +118,7 @@ async fn request_complete(
     upload: &Upload,
     parts: &BTreeMap<u64, Part>,
     size: u64,
+    whole: Option<String>,
 ) -> Result<(Option<String>, Option<String>)> {
     let (kind, mut list) = (upload.kind, Vec::with_capacity(parts.len()));
     // All or none: a store that knows some checksums only would miss the others.
@@ -144,7 +144,6 @@ async fn request_complete(
         .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(list)).build())
         .mpu_object_size(wire_length(size)?)
         .set_checksum_type(kind.declared().map(|(_, style)| style));
-    let whole = joined(kind, parts.values().map(|part| (part.checksum.as_deref(), part.size)));
     let request = match kind {
         Kind::Crc64Nvme => request.set_checksum_crc64_nvme(whole),
         Kind::Crc32c => request.set_checksum_crc32_c(whole),

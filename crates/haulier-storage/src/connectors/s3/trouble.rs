@@ -102,7 +102,7 @@ fn sort(status: u16, code: &str, region: Option<&str>) -> Error {
             _ => format!("the store answered {status}"),
         }),
         (401, _) => Error::unauthenticated("the store wants to know who is asking: give keys"),
-        (403, _) => Error::forbidden("the store does not allow this to these credentials"),
+        (403, _) => Error::forbidden("the store does not allow this: check the keys and what they may do"),
         (404, _) => Error::not_found("there is no such object, or no such bucket"),
         (409, _) => Error::conflict("the store says that something else is in the way"),
         (200..=299, _) => Error::unavailable("the store's answer cannot be understood"),

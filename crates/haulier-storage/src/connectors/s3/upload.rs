@@ -57,9 +57,11 @@ impl Upload {
         Ok(Self { id: id.to_owned(), cut, kind })
     }
 
-    /// What a later writer needs.
-    pub(super) fn token(&self) -> String {
+    /// What a later writer needs; `sums` are the checksums of the first so many parts, since not every store
+    /// tells those of its parts.
+    pub(super) fn token(&self, sums: &[(u64, String)]) -> String {
         let mut token = self.cut.to_json();
+        token["sums"] = json!(sums);
         token["upload_id"] = json!(self.id);
         token["checksum"] = json!(self.kind.name());
         token.to_string()
@@ -70,6 +72,13 @@ impl Upload {
         let token: Value = serde_json::from_str(token).ok()?;
         let id = token["upload_id"].as_str().filter(|id| !id.is_empty())?.to_owned();
         Some(Self { id, cut: Cut::from_json(&token)?, kind: Kind::parse(token["checksum"].as_str()?)? })
+    }
+
+    /// The checksums of the first so many parts that a token holds.
+    pub(super) fn sums_of_token(token: &str) -> Vec<(u64, String)> {
+        let token: Value = serde_json::from_str(token).unwrap_or_default();
+        let sums = token["sums"].as_array().map(Vec::as_slice).unwrap_or_default();
+        sums.iter().filter_map(|sum| Some((sum[0].as_u64()?, sum[1].as_str()?.to_owned()))).collect()
     }
 
     /// The parts that the store has, counted from 0; none when it does not know the upload (any more).
@@ -245,7 +254,9 @@ mod tests {
     #[test]
     fn tokens_come_back_as_they_were() {
         let upload = Upload { id: "a/b?\"".to_owned(), cut: Cut::new(1, None), kind: Kind::Crc32c };
-        assert_eq!(Upload::from_token(&upload.token()), Some(upload));
+        let sums = vec![(3, "AA==".to_owned())];
+        assert_eq!(Upload::sums_of_token(&upload.token(&sums)), sums);
+        assert_eq!(Upload::from_token(&upload.token(&[])), Some(upload));
         for bad in ["", "{}", "x", r#"{"upload_id":"a"}"#, r#"{"upload_id":"a","part_size":1,"checksum":"md5"}"#] {
             assert_eq!(Upload::from_token(bad), None, "{bad}");
         }

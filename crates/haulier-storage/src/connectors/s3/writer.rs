@@ -3,7 +3,7 @@
 //! An object that fits into one part becomes one request at the end; nothing is at the store before.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,9 +13,8 @@ use tokio::sync::Mutex as AsyncMutex;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::client::lock;
 use super::plan::{Cut, OBJECT_MAX};
-use super::trouble::again;
+use super::done::Done;
 use super::upload::{Part, Upload, length};
 use super::{Bucket, copy, publish};
 use crate::{Flushed, ObjectWriter, StoreSource, WriteRequest, Written};
@@ -35,13 +34,6 @@ pub(super) struct S3Writer {
     resumed: u64,
     done: Arc<Done>,
     filling: AsyncMutex<Filling>,
-}
-
-/// What became of the parts, also of those that are on their way.
-#[derive(Default)]
-struct Done {
-    parts: Mutex<BTreeMap<u64, Part>>,
-    failed: Mutex<Option<Error>>,
 }
 
 /// The part that fills, and those on their way.
@@ -64,6 +56,7 @@ impl S3Writer {
             return Err(Error::too_large("the object is larger than the 5 TiB that a store takes"));
         }
         let earlier = request.resume.as_deref().and_then(Upload::from_token);
+        let sums = request.resume.as_deref().map(Upload::sums_of_token).unwrap_or_default();
         let found = match earlier {
             Some(upload) => upload.parts(&bucket, &key).await?.map(|parts| (upload, parts)),
             None => None,
@@ -79,7 +72,7 @@ impl S3Writer {
             filling: AsyncMutex::default(),
         };
         if let Some((upload, parts)) = found {
-            writer.go_on(upload, parts);
+            writer.go_on(upload, parts, sums);
         } else if request.size.is_some_and(|size| size > copy::WHOLE_MAX) {
             writer.begin().await?;
         }
@@ -87,14 +80,15 @@ impl S3Writer {
     }
 
     /// Takes over what an earlier writer left: whole parts without a gap count, others may turn out to be the same.
-    fn go_on(&mut self, upload: Upload, parts: BTreeMap<u64, Part>) {
+    fn go_on(&mut self, upload: Upload, parts: BTreeMap<u64, Part>, sums: Vec<(u64, String)>) {
         let whole = |number: u64, part: &Part| {
             let (start, end) = self.cut.part(number);
             part.size == end - start
         };
         let count = (0..).find(|number| !parts.get(number).is_some_and(|part| whole(*number, part))).unwrap_or(0);
         self.resumed = self.cut.part(count).0;
-        *lock(&self.done.parts) = parts.range(..count).map(|(number, part)| (*number, part.clone())).collect();
+        let whole = parts.range(..count).map(|(number, part)| (*number, part.clone())).collect();
+        self.done = Arc::new(Done::resumed(whole, sums));
         self.filling.get_mut().held = parts;
         self.upload = OnceLock::from(Arc::new(upload));
     }
@@ -109,10 +103,7 @@ impl S3Writer {
     }
 
     fn refuse_failed(&self) -> Result<()> {
-        match &*lock(&self.done.failed) {
-            Some(error) => Err(again(error)),
-            None => Ok(()),
-        }
+        self.done.refuse_failed()
     }
 
     /// Finds the place of the first put, which has to be where a part begins that is not there yet.
@@ -123,7 +114,7 @@ impl S3Writer {
             _ => return Err(Error::invalid("a store takes bytes in order, and goes on where a part ends")),
         }
         // What is put again replaces what was there; until then it does not count.
-        lock(&self.done.parts).split_off(&self.cut.part_at(offset));
+        self.done.forget_from(self.cut.part_at(offset));
         filling.next = Some(offset);
         Ok(())
     }
@@ -145,14 +136,7 @@ impl S3Writer {
                 Some(held) if upload.checksum_of(&buffers).await == held.checksum => Ok(held),
                 _ => upload.put(&bucket, &key, number, buffers).await,
             };
-            match put {
-                Ok(part) => {
-                    lock(&done.parts).insert(number, part);
-                }
-                Err(error) => {
-                    lock(&done.failed).get_or_insert(error);
-                }
-            }
+            done.add(number, put);
         });
         Ok(())
     }
@@ -208,12 +192,13 @@ impl S3Writer {
         }
         self.wait_for_parts(filling).await?;
         let upload = self.begin().await?;
-        let parts = lock(&self.done.parts).clone();
+        let parts = self.done.parts();
         let there: u64 = parts.values().map(|part| part.size).sum();
         if there != size {
             return Err(Error::internal(format!("the parts have {there} bytes, not {size}")));
         }
-        publish::complete(&self.bucket, &self.key, &upload, &parts, filling.source.as_ref()).await
+        let whole = self.done.whole(upload.kind);
+        publish::complete(&self.bucket, &self.key, &upload, &parts, whole, filling.source.as_ref()).await
     }
 
     /// Removes an upload that is not needed after all; what fails is found and removed later.
@@ -229,7 +214,7 @@ impl S3Writer {
 #[async_trait]
 impl ObjectWriter for S3Writer {
     fn token(&self) -> Option<String> {
-        self.upload.get().map(|upload| upload.token())
+        self.upload.get().map(|upload| upload.token(&self.done.sums()))
     }
 
     fn resumed_size(&self) -> u64 {
@@ -286,7 +271,7 @@ impl ObjectWriter for S3Writer {
         let last = (first..first + copy::PARTS_PER_CALL).take_while(fits).last().unwrap_or(first);
         let last = last.min(self.cut.part_at(source.size.saturating_sub(1)));
         let copied = copy::parts(&self.bucket, &self.key, &upload, source, first..last + 1).await?;
-        lock(&self.done.parts).extend(copied);
+        copied.into_iter().for_each(|(number, part)| self.done.add(number, Ok(part)));
         let end = self.cut.part(last).1.min(source.size);
         (filling.next, filling.source) = (Some(end), Some(source.clone()));
         Ok(Some(end - at))
@@ -294,9 +279,8 @@ impl ObjectWriter for S3Writer {
 
     async fn flush(&self) -> Result<Flushed> {
         self.refuse_failed()?;
-        let parts = lock(&self.done.parts);
-        let count = (0..).find(|number| !parts.contains_key(number)).unwrap_or(0);
-        Ok(Flushed::First(parts.range(..count).map(|(_, part)| part.size).sum()))
+        let kind = self.upload.get().map(|upload| upload.kind);
+        Ok(Flushed::First(kind.map_or(0, |kind| self.done.kept(kind))))
     }
 
     async fn finish(self: Box<Self>, size: u64) -> Result<Written> {
