@@ -203,7 +203,8 @@ async fn in_place(storage: &dyn Storage, path: &ObjectPath) {
 }
 
 async fn odd_names(storage: &dyn Storage, folder: &ObjectPath) {
-    for name in ["a b", "é☃", "100%41", "new\nline", "-x", "q?#&=+", ".hidden", "quote\"'", "a+b", "%", "%2F", "..."] {
+    for name in ["a b", "é☃", "100%41", "new\nline", "-x", "q?#&=+", ".hidden", "quote\"'", "a+b", "%", "%2F", "..."]
+    {
         let path = folder.join(name);
         put(storage, &path, name.as_bytes()).await;
         assert_eq!(bytes_of(storage, &path).await, *name.as_bytes(), "{name:?}");

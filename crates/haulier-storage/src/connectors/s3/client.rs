@@ -116,8 +116,10 @@ impl Clients {
             None => Trust::System,
         };
         let http = kept(&self.connections, &trust, || connections(&trust, self.reach.clone()));
-        let retries =
-            RetryConfig::standard().with_max_attempts(ATTEMPTS).with_initial_backoff(BACKOFF).with_max_backoff(BACKOFF_MAX);
+        let retries = RetryConfig::standard()
+            .with_max_attempts(ATTEMPTS)
+            .with_initial_backoff(BACKOFF)
+            .with_max_backoff(BACKOFF_MAX);
         let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT.min(self.stall)).build();
         let mut config = aws_sdk_s3::Config::builder()
             .behavior_version_latest()

@@ -142,9 +142,11 @@ impl Storage for S3Storage {
 fn key_of(path: &ObjectPath) -> Result<&str> {
     match path.as_str() {
         "" => Err(Error::invalid("names a bucket and no object in it")),
-        key if key.len() > options::KEY_BYTES_MAX => {
-            Err(Error::invalid(format!("the key has {} bytes; a store takes {} at most", key.len(), options::KEY_BYTES_MAX)))
-        }
+        key if key.len() > options::KEY_BYTES_MAX => Err(Error::invalid(format!(
+            "the key has {} bytes; a store takes {} at most",
+            key.len(),
+            options::KEY_BYTES_MAX
+        ))),
         key => Ok(key),
     }
 }

@@ -28,14 +28,12 @@ pub(super) async fn put(bucket: &Bucket, key: &str, buffers: Vec<Bytes>) -> Resu
     let (kind, buffers): (_, Arc<[Bytes]>) = (bucket.checksum, buffers.into());
     let (size, moved) = (length(&buffers), Arc::new(AtomicU64::new(0)));
     let checksum = checksum_of(kind, &buffers).await;
-    let request = bucket
-        .store
-        .client
-        .put_object()
-        .bucket(&bucket.name)
-        .key(key)
-        .content_length(wire_length(size)?)
-        .body(body(buffers, kind, moved.clone()));
+    let request =
+        bucket.store.client.put_object().bucket(&bucket.name).key(key).content_length(wire_length(size)?).body(body(
+            buffers,
+            kind,
+            moved.clone(),
+        ));
     let request = send_along!(kind, request, checksum.clone());
     let answer = match kind {
         Kind::None => bucket.store.ask_long(request.send()).await?,

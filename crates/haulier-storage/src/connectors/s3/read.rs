@@ -59,10 +59,7 @@ async fn nothing(bucket: &Bucket, key: &str, request: &ReadRequest) -> Result<Ob
 fn opened(answer: GetObjectOutput, request: &ReadRequest, stall: Duration) -> Result<ObjectRead> {
     let sent = answer.content_length().and_then(|length| u64::try_from(length).ok());
     let range = answer.content_range().and_then(content_range);
-    let meta = |size: Option<u64>| ObjectMeta {
-        size,
-        ..meta_of(None, answer.e_tag(), answer.last_modified())
-    };
+    let meta = |size: Option<u64>| ObjectMeta { size, ..meta_of(None, answer.e_tag(), answer.last_modified()) };
     let (first, meta) = match range {
         Some((first, size)) => (first, meta(size)),
         // A store may give everything instead of a range.

@@ -243,7 +243,8 @@ async fn large_objects_go_up_and_come_down_in_parts() {
         let location = open(key);
         let size = bytes.len() as u64;
         let known = key.ends_with("/known").then_some(size);
-        let writer = location.storage.write(&location.path, WriteRequest { size: known, ..request("l") }).await.unwrap();
+        let writer =
+            location.storage.write(&location.path, WriteRequest { size: known, ..request("l") }).await.unwrap();
         fill(&*writer, &bytes, 0, size).await.unwrap();
         let written = writer.finish(size).await.unwrap();
         assert_eq!((written.meta.size, written.store_checksum), (Some(size), Some("crc64nvme")));

@@ -71,9 +71,9 @@ fn sort(status: u16, code: &str, region: Option<&str>) -> Error {
         (_, "NoSuchUpload") => {
             Error::conflict("the unfinished upload is not there any more").context(NO_SUCH_UPLOAD, true)
         }
-        (_, "InvalidAccessKeyId" | "SignatureDoesNotMatch") => Error::forbidden(
-            "the store does not know these credentials: check access_key_id and secret_access_key",
-        ),
+        (_, "InvalidAccessKeyId" | "SignatureDoesNotMatch") => {
+            Error::forbidden("the store does not know these credentials: check access_key_id and secret_access_key")
+        }
         (_, "ExpiredToken" | "InvalidToken" | "TokenRefreshRequired") => {
             Error::unauthenticated("the store does not take the session_token any more: give a new one with its keys")
         }

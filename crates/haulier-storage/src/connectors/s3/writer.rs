@@ -13,8 +13,8 @@ use tokio::sync::Mutex as AsyncMutex;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::plan::{Cut, OBJECT_MAX};
 use super::done::Done;
+use super::plan::{Cut, OBJECT_MAX};
 use super::upload::{Part, Upload, length};
 use super::{Bucket, copy, publish};
 use crate::{Flushed, ObjectWriter, StoreSource, WriteRequest, Written};

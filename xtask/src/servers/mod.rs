@@ -1,0 +1,103 @@
+//! Servers that the tests of connectors run against: installed where they are missing, alive as long as a test run.
+
+mod seaweed;
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::debian;
+use crate::process::{Result, find, output, root, run, step};
+
+pub(crate) use seaweed::Seaweed;
+
+/// How long a server may take until it answers.
+const START_MAX: Duration = Duration::from_secs(90);
+/// How long a server may take for one answer.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
+/// How long a server may take to stop before it is killed; what it holds is thrown away.
+const STOP_MAX: Duration = Duration::from_secs(2);
+
+/// A program of a Python wheel, installed into an environment of our own below `target/`.
+fn wheel(requirement: &str, program: &str) -> Result<PathBuf> {
+    let folder = root().join("target/servers/python");
+    let file = folder.join("bin").join(program);
+    // The version is part of what is looked for, so that a newer requirement is met too.
+    let mark = folder.join(format!(".{requirement}"));
+    if file.is_file() && mark.is_file() {
+        return Ok(file);
+    }
+    step(&format!("pip install {requirement}"));
+    let pip = folder.join("bin/pip");
+    if !pip.is_file() {
+        if find("python3").is_none() || output(Command::new("python3").args(["-c", "import ensurepip"])).is_err() {
+            debian::install(&["python3-venv"])?;
+        }
+        run(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
+    }
+    run(Command::new(&pip).args(["install", "--quiet", "--disable-pip-version-check", requirement]))?;
+    if !file.is_file() {
+        return Err(format!("{requirement} has no program {program}").into());
+    }
+    std::fs::write(mark, b"")?;
+    Ok(file)
+}
+
+/// Whether a server grants a request without a body at this moment.
+fn answers(port: u16, method: &str, path: &str) -> bool {
+    let ask = || -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+        stream.set_read_timeout(Some(ANSWER_MAX))?;
+        write!(stream, "{method} {path} HTTP/1.0\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\r\n")?;
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line)?;
+        Ok(line)
+    };
+    ask().is_ok_and(|line| line.split(' ').nth(1).is_some_and(|status| status.starts_with('2')))
+}
+
+/// A running program whose complaints go to a file.
+struct Running(Child);
+
+impl Running {
+    fn start(command: &mut Command, log: &Path) -> Result<Self> {
+        let file = std::fs::File::create(log)?;
+        let (out, err) = (file.try_clone()?, file);
+        Ok(Self(command.stdin(Stdio::null()).stdout(out).stderr(err).spawn()?))
+    }
+
+    /// Waits until a question is answered with yes; fails with the end of the log when the program ends or takes too long.
+    fn wait_until(&mut self, log: &Path, ready: impl Fn() -> bool) -> Result<()> {
+        let begun = Instant::now();
+        while !ready() {
+            let ended = self.0.try_wait()?;
+            if ended.is_some() || begun.elapsed() > START_MAX {
+                let text = std::fs::read_to_string(log).unwrap_or_default();
+                let last: Vec<_> = text.lines().rev().take(10).collect();
+                let what = ended.map_or_else(|| "does not answer".to_owned(), |status| format!("ended: {status}"));
+                let lines: Vec<_> = last.into_iter().rev().collect();
+                return Err(format!("the server {what}\n{}", lines.join("\n")).into());
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let asked = run(Command::new("kill").arg(self.0.id().to_string())).is_ok();
+        let begun = Instant::now();
+        while asked && begun.elapsed() < STOP_MAX {
+            match self.0.try_wait() {
+                Ok(None) => std::thread::sleep(Duration::from_millis(50)),
+                _ => return,
+            }
+        }
+        if let Err(error) = self.0.kill().and_then(|()| self.0.wait()) {
+            eprintln!("a server could not be stopped: {error}");
+        }
+    }
+}
