@@ -78,6 +78,8 @@ impl Cut {
     /// The part that holds an offset.
     pub(super) fn part_at(&self, offset: u64) -> u64 {
         let Some(every) = self.grows_every else { return offset / self.first };
+        // Far beyond any object, where lengths would not fit into numbers any more.
+        let offset = offset.min(OBJECT_MAX * 16);
         let mut block = 0;
         while self.part((block + 1) * every).0 <= offset {
             block += 1;
@@ -136,6 +138,7 @@ mod tests {
                 assert_eq!((cut.part_at(start), cut.part_at(end - 1), cut.part_at(end)), (number, number, number + 1));
             }
             assert_eq!(Cut::from_json(&cut.to_json()), Some(cut));
+            assert!(cut.part_at(u64::MAX) >= PARTS_MAX);
         }
         for bad in [json!({}), json!({"part_size": 5}), json!({"part_size": PART_MIN, "grows_every": 0})] {
             assert_eq!(Cut::from_json(&bad), None, "{bad}");

@@ -38,6 +38,9 @@ pub(super) async fn read(bucket: &Bucket, key: &str, request: ReadRequest) -> Re
         (start, Some(end)) => get = get.range(format!("bytes={start}-{}", end.min(OFFSET_MAX) - 1)),
     }
     if let Some(version) = &request.version {
+        if !version.as_str().bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(Error::conflict("the source is not the same version any more"));
+        }
         get = get.if_match(format!("\"{version}\""));
     }
     match bucket.store.ask(get.send()).await {
