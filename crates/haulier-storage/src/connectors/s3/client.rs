@@ -16,10 +16,6 @@ use aws_sdk_s3::config::{
     StalledStreamProtectionConfig,
 };
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
-use aws_smithy_http_client::Builder;
-use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
-use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
-use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns, ResolveDnsError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use haulier_base::{Error, Result};
 use tokio::time::timeout;
@@ -27,6 +23,7 @@ use url::Host;
 
 use super::options::{Identity, Settings};
 use super::trouble::{NameTrouble, explain};
+use super::wire::{Trust, connections};
 use crate::StorageConfig;
 use crate::connectors::network::Reach;
 
@@ -37,9 +34,6 @@ const BACKOFF: Duration = Duration::from_millis(200);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// How long a store may take to join parts or to copy by itself, which large objects make it do for minutes.
 const WORK_MAX: Duration = Duration::from_secs(600);
-/// Connections that wait for more work, per host.
-const IDLE_PER_HOST: usize = 64;
-const IDLE_FOR: Duration = Duration::from_secs(30);
 /// How many stores and trusts are kept; one used longest ago makes room.
 const KEPT_MAX: usize = 64;
 
@@ -60,15 +54,6 @@ impl fmt::Debug for Clients {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Clients({} stores)", lock(&self.stores).len())
     }
-}
-
-/// Whose certificates are believed.
-#[derive(Clone, PartialEq, Eq)]
-enum Trust {
-    /// Nobody's: the connections are not encrypted.
-    Nobody,
-    System,
-    Own(String),
 }
 
 /// One store as one account sees it.
@@ -106,29 +91,29 @@ impl Clients {
         if let Some(ip) = literal.filter(|ip| !self.reach.allows(*ip)) {
             return Err(Error::forbidden(NameTrouble::NotAllowed(ip.to_string()).to_string()));
         }
-        Ok(kept(&self.stores, settings, || Arc::new(self.open(settings))))
+        kept(&self.stores, settings, || self.open(settings).map(Arc::new))
     }
 
-    fn open(&self, settings: &Settings) -> Store {
+    fn open(&self, settings: &Settings) -> Result<Store> {
         let trust = match &settings.ca {
             _ if !settings.is_tls() => Trust::Nobody,
             Some(pem) => Trust::Own(pem.clone()),
             None => Trust::System,
         };
-        let http = kept(&self.connections, &trust, || connections(&trust, self.reach.clone()));
+        let connect = CONNECT_TIMEOUT.min(self.stall);
+        let http = kept(&self.connections, &trust, || connections(&trust, self.reach.clone(), connect))?;
         let retries = RetryConfig::standard()
             .with_max_attempts(ATTEMPTS)
             .with_initial_backoff(BACKOFF)
             .with_max_backoff(BACKOFF_MAX);
-        let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT.min(self.stall)).build();
         let mut config = aws_sdk_s3::Config::builder()
             .behavior_version_latest()
             .region(Region::new(settings.region.clone()))
             .force_path_style(settings.path_style)
             .http_client(http)
             .retry_config(retries)
-            .timeout_config(timeouts)
-            // Checksums and stalls are looked after here, for parts in flight and with the node's own bounds.
+            .timeout_config(TimeoutConfig::disabled())
+            // Connecting is bounded by the connections; checksums and stalls are looked after here, for parts in flight and with the node's own bounds.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
@@ -143,7 +128,7 @@ impl Clients {
             }
         };
         let client = Client::from_conf(config.build());
-        Store { client, name: settings.store(), stall: self.stall, reports: AtomicU8::new(UNKNOWN) }
+        Ok(Store { client, name: settings.store(), stall: self.stall, reports: AtomicU8::new(UNKNOWN) })
     }
 }
 
@@ -214,54 +199,23 @@ where
 }
 
 /// What is kept under a key, made where it is missing.
-fn kept<K: Clone + PartialEq, V: Clone>(list: &Mutex<Vec<(K, V)>>, key: &K, make: impl FnOnce() -> V) -> V {
+fn kept<K, V>(list: &Mutex<Vec<(K, V)>>, key: &K, make: impl FnOnce() -> Result<V>) -> Result<V>
+where
+    K: Clone + PartialEq,
+    V: Clone,
+{
     let mut list = lock(list);
     let entry = match list.iter().position(|(known, _)| known == key) {
         Some(at) => list.remove(at),
-        None => (key.clone(), make()),
+        None => (key.clone(), make()?),
     };
     let value = entry.1.clone();
     list.insert(0, entry);
     list.truncate(KEPT_MAX);
-    value
+    Ok(value)
 }
 
 /// No caller panics while holding such a lock in a half-changed state, so a poisoned one is still sound.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn connections(trust: &Trust, reach: Arc<Reach>) -> SharedHttpClient {
-    let store = match trust {
-        Trust::Nobody => TrustStore::empty(),
-        Trust::System => TrustStore::default(),
-        // Was found to be sound when the options were read.
-        Trust::Own(pem) => TrustStore::empty().with_pem_certificate(pem.as_bytes()),
-    };
-    let context = TlsContext::builder().with_trust_store(store).build().unwrap_or_default();
-    Builder::new()
-        .pool_idle_timeout(IDLE_FOR)
-        .pool_max_idle_per_host(IDLE_PER_HOST)
-        .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
-        .tls_context(context)
-        .build_with_resolver(GuardedResolver(reach))
-}
-
-/// Gives allowed addresses only. The connection is made to just these, so a name cannot change its mind.
-#[derive(Clone, Debug)]
-struct GuardedResolver(Arc<Reach>);
-
-impl ResolveDns for GuardedResolver {
-    fn resolve_dns<'a>(&'a self, name: &'a str) -> DnsFuture<'a> {
-        DnsFuture::new(async move {
-            let failed = |trouble: NameTrouble| ResolveDnsError::new(trouble);
-            let found = tokio::net::lookup_host((name, 0)).await;
-            let found: Vec<IpAddr> = found.map(|all| all.map(|address| address.ip()).collect()).unwrap_or_default();
-            if found.is_empty() {
-                return Err(failed(NameTrouble::Unknown(name.to_owned())));
-            }
-            let allowed: Vec<_> = found.into_iter().filter(|ip| self.0.allows(*ip)).collect();
-            if allowed.is_empty() { Err(failed(NameTrouble::NotAllowed(name.to_owned()))) } else { Ok(allowed) }
-        })
-    }
 }

@@ -13,6 +13,7 @@ mod publish;
 mod read;
 mod trouble;
 mod upload;
+mod wire;
 mod writer;
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use url::Url;
 
 use super::checksum::Kind;
 use super::plan::{PART_DEFAULT, PART_MAX, PART_MIN};
+use super::wire;
 use crate::connector::Environment;
 
 /// Members whose values are never shown.
@@ -230,10 +231,7 @@ impl Members<'_> {
                 ("ca_file", read_file(Path::new(&path)))
             }
         };
-        let certificates = pem.as_ref().and_then(|pem| reqwest::Certificate::from_pem_bundle(pem.as_bytes()).ok());
-        let usable = certificates.is_some_and(|certificates| {
-            !certificates.is_empty() && reqwest::Client::builder().tls_certs_only(certificates).build().is_ok()
-        });
+        let usable = pem.as_ref().is_some_and(|pem| wire::authorities(pem).is_some());
         match pem {
             Some(pem) if usable => Ok(Some(pem)),
             _ => Err(Error::invalid(format!("has an option \"{name}\" that leads to no PEM certificate"))),
