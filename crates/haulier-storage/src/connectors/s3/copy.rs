@@ -1,5 +1,7 @@
 //! Copies that the store makes by itself, as a whole or part by part.
 
+use std::ops::Range;
+
 use aws_sdk_s3::types::ChecksumType;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use haulier_base::{Error, ErrorKind, Result};
@@ -18,7 +20,7 @@ pub(super) const WHOLE_MAX: u64 = 1 << 30;
 /// Parts that the store copies at once.
 const AT_ONCE: usize = 4;
 /// Parts of one call, after which the caller may stop.
-pub(super) const PARTS_PER_CALL: u64 = 8;
+const PARTS_PER_CALL: u64 = 8;
 
 /// What stays as it is in a header that names an object.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
@@ -64,13 +66,22 @@ pub(super) fn condition(source: &StoreSource) -> String {
     format!("\"{}\"", source.version)
 }
 
+/// The parts that one call copies of `at..at + len`: whole ones and the last, and one at least.
+pub(super) fn numbers(cut: &Cut, size: u64, at: u64, len: u64) -> Range<u64> {
+    let (first, until) = (cut.part_at(at), at.saturating_add(len).min(size));
+    let last = cut.part_at(size.saturating_sub(1));
+    let more = (first + 1..first + PARTS_PER_CALL).take_while(|number| *number <= last);
+    let fitting = more.take_while(|number| cut.part(*number).1.min(size) <= until);
+    first..fitting.last().unwrap_or(first) + 1
+}
+
 /// Copies some parts, all at the same offsets as in the source.
 pub(super) async fn parts(
     bucket: &Bucket,
     key: &str,
     upload: &Upload,
     source: &StoreSource,
-    numbers: std::ops::Range<u64>,
+    numbers: Range<u64>,
 ) -> Result<Vec<(u64, Part)>> {
     let place = place(source)?;
     let copies = numbers.map(|number| {
@@ -120,6 +131,23 @@ pub(super) fn changed(error: Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn calls_copy_whole_parts_and_the_last() {
+        const MIB: u64 = 1 << 20;
+        let cut = Cut::new(5 * MIB, Some(100 * MIB));
+        for (size, at, len, wanted) in [
+            (12, 0, 12, 0..3),
+            (12, 0, 11, 0..2),
+            (12, 0, 1, 0..1),
+            (12, 10, 5, 2..3),
+            (100, 0, 100, 0..8),
+            (100, 40, 1000, 8..16),
+            (10, 5, 5, 1..2),
+        ] {
+            assert_eq!(numbers(&cut, size * MIB, at * MIB, len * MIB), wanted, "{at} {len} of {size}");
+        }
+    }
 
     #[test]
     fn places_are_encoded_but_for_slashes() {

@@ -2,12 +2,12 @@
 
 mod faults;
 mod refusals;
+mod whole;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::stream::{self, StreamExt, TryStreamExt};
+use futures::stream::TryStreamExt;
 use haulier_base::ErrorKind;
 use serde_json::{Value, json};
 
@@ -237,97 +237,4 @@ async fn a_part_with_a_wrong_checksum_is_refused() {
     assert!(upload.parts(&bucket, "corrupt").await.unwrap().unwrap().is_empty());
     upload.abort(&bucket, "corrupt").await.unwrap();
     assert_eq!(upload.parts(&bucket, "corrupt").await.unwrap(), None);
-}
-
-#[tokio::test]
-async fn large_objects_go_up_and_come_down_in_parts() {
-    let bytes = pattern(64 << 20);
-    for key in ["large/known", "large/unknown"] {
-        let location = open(key);
-        let size = bytes.len() as u64;
-        let known = key.ends_with("/known").then_some(size);
-        let writer =
-            location.storage.write(&location.path, WriteRequest { size: known, ..request("l") }).await.unwrap();
-        fill(&*writer, &bytes, 0, size).await.unwrap();
-        let written = writer.finish(size).await.unwrap();
-        assert_eq!((written.meta.size, written.store_checksum), (Some(size), Some("crc64nvme")));
-        let range = ReadRequest { start: 20 << 20, end: Some(30 << 20), version: written.meta.version };
-        let read = location.storage.read(&location.path, range).await.unwrap();
-        let part: Vec<Bytes> = read.stream.try_collect().await.unwrap();
-        assert!(part.concat() == bytes[20 << 20..30 << 20]);
-        assert!(get(&location).await.unwrap() == bytes);
-    }
-}
-
-#[tokio::test]
-async fn objects_are_copied_inside_the_store() {
-    let bytes = pattern(2 * PART + 123);
-    let from = open("copy/from a+b%é");
-    put(&from, &bytes).await.unwrap();
-    let source = from.storage.store_source(&from.path).await.unwrap().unwrap();
-    assert_eq!(source.size, bytes.len() as u64);
-    assert!(source.checksum.as_ref().is_some_and(|sum| sum.starts_with("crc64nvme:")), "{source:?}");
-    let whole = open("copy/whole");
-    assert_eq!(whole.storage.store(), Some(source.store.clone()));
-    let writer = whole.storage.write(&whole.path, request("copy")).await.unwrap();
-    assert_eq!(writer.copy_within(&source, 0, 0, source.size).await.unwrap(), Some(source.size));
-    let written = writer.finish(source.size).await.unwrap();
-    assert_eq!(written.store_checksum, Some("crc64nvme"));
-    assert!(get(&whole).await.unwrap() == bytes);
-    // A bound below the size makes the copy go part by part.
-    let parts = open("copy/parts");
-    let writer = parts.storage.write(&parts.path, request("copy")).await.unwrap();
-    let mut at = 0;
-    while at < source.size {
-        at += writer.copy_within(&source, at, at, PART).await.unwrap().unwrap();
-    }
-    assert_eq!(flushed(&*writer, at).await, source.size);
-    let written = writer.finish(source.size).await.unwrap();
-    assert_eq!(written.meta.size, Some(source.size));
-    assert!(get(&parts).await.unwrap() == bytes);
-    put(&from, &bytes.slice(..9)).await.unwrap();
-    let writer = parts.storage.write(&parts.path, request("copy")).await.unwrap();
-    writer.copy_within(&source, 0, 0, source.size).await.unwrap();
-    assert_eq!(writer.finish(source.size).await.unwrap_err().kind(), ErrorKind::Unavailable, "the source changed");
-    assert!(get(&parts).await.unwrap() == bytes);
-}
-
-#[tokio::test]
-async fn listings_go_on_over_pages_while_others_write() {
-    let location = open_empty("pages").await;
-    let wanted: BTreeSet<String> = (0..1100).map(|n| format!("pages/{:02}/{n} +%é", n % 40)).collect();
-    let one = |key: &str| {
-        let location = Location { path: ObjectPath::new(key), ..location.clone() };
-        async move { put(&location, &Bytes::from_static(b"x")).await.map(|_| ()) }
-    };
-    let puts = stream::iter(wanted.iter().map(|key| one(key))).buffer_unordered(16);
-    puts.try_collect::<()>().await.unwrap();
-    let listing = async {
-        let listed: Vec<_> = location.storage.list(&location.path).await?.try_collect().await?;
-        Ok::<_, Error>(listed.into_iter().map(|object| object.path.to_string()).collect::<Vec<_>>())
-    };
-    let late = (0..100).map(|n| format!("pages/99/late-{n}")).collect::<Vec<_>>();
-    let writing = stream::iter(late.iter().map(|key| one(key))).buffer_unordered(4).try_collect::<()>();
-    let (listed, written) = tokio::join!(listing, writing);
-    written.unwrap();
-    let listed = listed.unwrap();
-    let found: BTreeSet<_> = listed.iter().filter(|key| !key.contains("late")).cloned().collect();
-    assert_eq!(found, wanted);
-    let all: BTreeSet<_> = listed.iter().cloned().collect();
-    assert_eq!(all.len(), listed.len(), "nothing is listed twice");
-}
-
-#[tokio::test]
-async fn keys_are_taken_as_they_are_written() {
-    // SeaweedFS has no content at keys that end with a slash, and none with dots as a part.
-    for key in ["odd/100%41", "odd/a b", "odd/a+b", "odd/q?x=1#y", "odd/é☃", "odd/%2F", "odd/&<>\"'", "odd/~!*()"] {
-        let location = open(key);
-        assert_eq!(location.path.as_str(), key);
-        put(&location, &Bytes::from(key.to_owned())).await.unwrap();
-        assert_eq!(get(&location).await.unwrap(), *key.as_bytes(), "{key}");
-        let listed: Vec<_> = location.storage.list(&location.path).await.unwrap().try_collect().await.unwrap();
-        assert_eq!(listed.iter().map(|object| object.path.as_str()).collect::<Vec<_>>(), [key]);
-    }
-    let listed: Vec<_> = open("odd").storage.list(&ObjectPath::new("odd/")).await.unwrap().try_collect().await.unwrap();
-    assert_eq!(listed.len(), 8);
 }

@@ -93,6 +93,10 @@ fn sort(status: u16, code: &str, region: Option<&str>) -> Error {
         (_, "QuotaExceeded" | "XMinioStorageFull" | "ServiceQuotaExceeded" | "InsufficientCapacity") | (507, _) => {
             Error::no_space("no space left in the store, or its quota is used up")
         }
+        (501, _) | (_, "NotImplemented") => Error::invalid("the store cannot do this"),
+        (400, "InvalidArgument" | "InvalidRequest") => Error::invalid(
+            "the store refuses the request: if it does not know the checksum, set checksum_algorithm to another one",
+        ),
         (_, "KeyTooLongError") => Error::invalid("the key is longer than the store takes"),
         (416, _) => Error::invalid("the start is beyond the end of the object").context(BAD_RANGE, true),
         (304 | 412, _) => Error::conflict("the object is not the same version any more"),
@@ -183,6 +187,7 @@ mod tests {
             (503, "SlowDown", ErrorKind::Unavailable),
             (429, "", ErrorKind::Unavailable),
             (500, "InternalError", ErrorKind::Unavailable),
+            (501, "NotImplemented", ErrorKind::Invalid),
             (400, "InvalidArgument", ErrorKind::Invalid),
             (301, "PermanentRedirect", ErrorKind::Invalid),
         ] {

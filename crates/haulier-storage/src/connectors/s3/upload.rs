@@ -222,6 +222,20 @@ pub(super) fn length(buffers: &[Bytes]) -> u64 {
     buffers.iter().map(|bytes| bytes.len() as u64).sum()
 }
 
+/// Takes so many bytes off the end.
+pub(super) fn cut_off(buffers: &mut Vec<Bytes>, mut excess: u64) {
+    while excess > 0
+        && let Some(mut last) = buffers.pop()
+    {
+        let cut = excess.min(last.len() as u64);
+        last.truncate(last.len() - cut as usize);
+        excess -= cut;
+        if !last.is_empty() {
+            buffers.push(last);
+        }
+    }
+}
+
 pub(super) fn wire_length(size: u64) -> Result<i64> {
     i64::try_from(size).map_err(|_| Error::too_large("the object is larger than the store takes"))
 }

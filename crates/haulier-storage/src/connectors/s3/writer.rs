@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use super::done::Done;
 use super::plan::{Cut, OBJECT_MAX};
-use super::upload::{Part, Upload, length};
+use super::upload::{Part, Upload, cut_off, length};
 use super::{Bucket, copy, publish};
 use crate::{Flushed, ObjectWriter, StoreSource, WriteRequest, Written};
 
@@ -159,17 +159,7 @@ impl S3Writer {
         if size > next || size < kept {
             return Err(Error::invalid(format!("{next} bytes were put; the object cannot end at {size}")));
         }
-        let mut excess = next - size;
-        while excess > 0
-            && let Some(mut last) = filling.buffers.pop()
-        {
-            let cut = excess.min(last.len() as u64);
-            last.truncate(last.len() - cut as usize);
-            excess -= cut;
-            if !last.is_empty() {
-                filling.buffers.push(last);
-            }
-        }
+        cut_off(&mut filling.buffers, next - size);
         filling.next = Some(size);
         Ok(())
     }
@@ -264,15 +254,10 @@ impl ObjectWriter for S3Writer {
         }
         self.start(&mut filling, at)?;
         let upload = self.begin().await?;
-        let first = self.cut.part_at(at);
-        let until = at.saturating_add(len).min(source.size);
-        // Only whole parts and the last one; one at least.
-        let fits = |number: &u64| *number == first || self.cut.part(*number).1.min(source.size) <= until;
-        let last = (first..first + copy::PARTS_PER_CALL).take_while(fits).last().unwrap_or(first);
-        let last = last.min(self.cut.part_at(source.size.saturating_sub(1)));
-        let copied = copy::parts(&self.bucket, &self.key, &upload, source, first..last + 1).await?;
+        let numbers = copy::numbers(&self.cut, source.size, at, len);
+        let end = self.cut.part(numbers.end - 1).1.min(source.size);
+        let copied = copy::parts(&self.bucket, &self.key, &upload, source, numbers).await?;
         copied.into_iter().for_each(|(number, part)| self.done.add(number, Ok(part)));
-        let end = self.cut.part(last).1.min(source.size);
         (filling.next, filling.source) = (Some(end), Some(source.clone()));
         Ok(Some(end - at))
     }
