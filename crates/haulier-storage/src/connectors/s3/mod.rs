@@ -27,7 +27,7 @@ use futures::stream::BoxStream;
 use haulier_base::{Error, ErrorKind, Result, Timestamp};
 use serde_json::Value;
 
-use crate::connector::{Connector, Environment, Side};
+use crate::connector::{Connector, Environment, Side, join_literal};
 use crate::{
     Capabilities, ListedObject, Location, ObjectKind, ObjectMeta, ObjectPath, ObjectRead, ObjectWriter, Placement,
     ReadRequest, Storage, StoreSource, Version, WriteRequest,
@@ -51,6 +51,7 @@ pub(crate) const CONNECTOR: Connector = Connector {
     // The same URL may lead to another store with other options.
     identity: |_, _| None,
     redact_url: S3Url::redact,
+    join: join_literal,
 };
 
 fn open(environment: &Environment, url: &str, options: &Value, _side: Side) -> Result<Location> {
