@@ -10,7 +10,7 @@ use std::time::Duration;
 use haulier_base::{Error, Result};
 use serde_json::Value;
 
-use crate::connectors::{http, local, memory};
+use crate::connectors::{http, local, memory, sftp};
 use crate::{Location, MemoryStore, Network};
 
 /// What a node allows its connectors.
@@ -64,6 +64,8 @@ pub struct Environment {
     pub roots: Arc<local::Roots>,
     /// The one client for web requests.
     pub web: http::Client,
+    /// The connections to SSH servers.
+    pub sftp: sftp::Pool,
 }
 
 /// One kind of place: how its URLs are checked and opened.
@@ -97,7 +99,8 @@ impl fmt::Debug for Connector {
 }
 
 /// The one list of connectors.
-pub static CONNECTORS: &[Connector] = &[local::CONNECTOR, http::HTTP, http::HTTPS, memory::CONNECTOR];
+pub static CONNECTORS: &[Connector] = 
+    &[local::CONNECTOR, http::HTTP, http::HTTPS, sftp::CONNECTOR, memory::CONNECTOR];
 
 /// Finds a connector by its scheme, in any case of letters.
 pub fn connector(scheme: &str) -> Option<&'static Connector> {
@@ -121,7 +124,8 @@ impl Storages {
     pub fn new(config: StorageConfig) -> Result<Self> {
         let roots = Arc::new(local::Roots::open(&config.roots, config.allow_any_path)?);
         let web = http::Client::new(&config)?;
-        Ok(Self(Arc::new(Environment { config, roots, web })))
+        let sftp = sftp::Pool::new(&config);
+        Ok(Self(Arc::new(Environment { config, roots, web, sftp })))
     }
 
     /// Checks a source cheaply; the message names the problem but not the field.

@@ -4,6 +4,9 @@ pub mod http;
 pub mod local;
 pub mod memory;
 pub mod network;
+pub(crate) mod options;
+pub mod sftp;
+pub(crate) mod temp_name;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 
