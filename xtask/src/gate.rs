@@ -4,10 +4,15 @@ use std::process::Command;
 
 use crate::postgres::Postgres;
 use crate::process::{Result, cargo, find, output, run, step, succeeds};
+use crate::servers::{Apache, Nginx, Sshd};
 use crate::{docs, tidy};
 
 /// Where the tests find a PostgreSQL they may make databases in.
 const TEST_POSTGRES: &str = "HAULIER_TEST_POSTGRES";
+/// Where the tests find an SSH server, a WebDAV server and a web server: JSON that each server's file makes.
+const TEST_SFTP: &str = "HAULIER_TEST_SFTP";
+const TEST_WEBDAV: &str = "HAULIER_TEST_WEBDAV";
+const TEST_NGINX: &str = "HAULIER_TEST_NGINX";
 
 /// Format, lint, tidy.
 pub(crate) fn check() -> Result<()> {
@@ -58,12 +63,16 @@ pub(crate) fn ci() -> Result<()> {
     test(&[])
 }
 
-/// Runs the tests of some packages with a PostgreSQL at hand; `arrange` adds what this run is about.
+/// Runs the tests of some packages with the servers they need at hand; `arrange` adds what this run is about.
 pub(crate) fn run_tests(packages: &[&str], arrange: impl FnOnce(&mut Command)) -> Result<()> {
     let postgres = match std::env::var_os(TEST_POSTGRES) {
         Some(_) => None,
         None => Some(Postgres::start()?),
     };
+    let is_missing = |variable| std::env::var_os(variable).is_none();
+    let sshd = is_missing(TEST_SFTP).then(Sshd::start).transpose()?;
+    let apache = is_missing(TEST_WEBDAV).then(Apache::start).transpose()?;
+    let nginx = is_missing(TEST_NGINX).then(Nginx::start).transpose()?;
     let mut command = if has_nextest() {
         step("cargo nextest run");
         let mut command = cargo(["nextest", "run"]);
@@ -77,6 +86,15 @@ pub(crate) fn run_tests(packages: &[&str], arrange: impl FnOnce(&mut Command)) -
     };
     if let Some(postgres) = &postgres {
         command.env(TEST_POSTGRES, postgres.url());
+    }
+    if let Some(sshd) = &sshd {
+        command.env(TEST_SFTP, sshd.settings()?);
+    }
+    if let Some(apache) = &apache {
+        command.env(TEST_WEBDAV, apache.settings());
+    }
+    if let Some(nginx) = &nginx {
+        command.env(TEST_NGINX, nginx.settings());
     }
     arrange(&mut command);
     run(&mut command)

@@ -11,6 +11,7 @@ mod http;
 mod postgres;
 mod process;
 mod server;
+mod servers;
 mod soak;
 mod tidy;
 

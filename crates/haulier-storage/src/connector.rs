@@ -10,7 +10,7 @@ use std::time::Duration;
 use haulier_base::{Error, Result};
 use serde_json::Value;
 
-use crate::connectors::{http, local, memory, sftp};
+use crate::connectors::{http, local, memory, sftp, webdav};
 use crate::{Location, MemoryStore, Network};
 
 /// What a node allows its connectors.
@@ -99,8 +99,15 @@ impl fmt::Debug for Connector {
 }
 
 /// The one list of connectors.
-pub static CONNECTORS: &[Connector] = 
-    &[local::CONNECTOR, http::HTTP, http::HTTPS, sftp::CONNECTOR, memory::CONNECTOR];
+pub static CONNECTORS: &[Connector] = &[
+    local::CONNECTOR,
+    http::HTTP,
+    http::HTTPS,
+    sftp::CONNECTOR,
+    webdav::WEBDAV,
+    webdav::WEBDAVS,
+    memory::CONNECTOR,
+];
 
 /// Finds a connector by its scheme, in any case of letters.
 pub fn connector(scheme: &str) -> Option<&'static Connector> {

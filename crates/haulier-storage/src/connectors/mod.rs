@@ -1,5 +1,7 @@
 //! One file or folder per kind of place.
 
+#[cfg(test)]
+mod faulty_line;
 pub mod http;
 pub mod local;
 pub mod memory;
@@ -7,6 +9,7 @@ pub mod network;
 pub(crate) mod options;
 pub mod sftp;
 pub(crate) mod temp_name;
+pub mod webdav;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 
