@@ -99,15 +99,8 @@ impl fmt::Debug for Connector {
 }
 
 /// The one list of connectors.
-pub static CONNECTORS: &[Connector] = &[
-    local::CONNECTOR,
-    http::HTTP,
-    http::HTTPS,
-    sftp::CONNECTOR,
-    webdav::WEBDAV,
-    webdav::WEBDAVS,
-    memory::CONNECTOR,
-];
+pub static CONNECTORS: &[Connector] =
+    &[local::CONNECTOR, http::HTTP, http::HTTPS, sftp::CONNECTOR, webdav::WEBDAV, webdav::WEBDAVS, memory::CONNECTOR];
 
 /// Finds a connector by its scheme, in any case of letters.
 pub fn connector(scheme: &str) -> Option<&'static Connector> {

@@ -36,9 +36,7 @@ impl Sshd {
         step(&format!("OpenSSH for the tests on 127.0.0.1:{port}"));
         let login = Login::new()?;
         for (name, passphrase) in [("hostkey", ""), ("id", ""), ("locked", PASSPHRASE)] {
-            output(
-                Command::new(&keygen).args(["-q", "-t", "ed25519", "-N", passphrase, "-f"]).arg(folder.join(name)),
-            )?;
+            output(Command::new(&keygen).args(["-q", "-t", "ed25519", "-N", passphrase, "-f"]).arg(folder.join(name)))?;
         }
         let public = |name: &str| fs::read_to_string(folder.join(name));
         fs::write(folder.join("authorized_keys"), public("id.pub")? + &public("locked.pub")?)?;

@@ -54,9 +54,7 @@ async fn dial(settings: &Settings, reach: &Reach) -> Result<TcpStream> {
     let found: Vec<SocketAddr> = found.collect();
     let allowed: Vec<_> = found.iter().copied().filter(|address| reach.allows(address.ip())).collect();
     if allowed.is_empty() && !found.is_empty() {
-        return Err(Error::forbidden(format!(
-            "the address of {host} is not public, and its network is not allowed"
-        )));
+        return Err(Error::forbidden(format!("the address of {host} is not public, and its network is not allowed")));
     }
     TcpStream::connect(allowed.as_slice()).await.map_err(|error| {
         let address = format!("{host}:{}", settings.port);
@@ -96,12 +94,7 @@ fn config(settings: &Settings) -> Config {
         first.extend(others);
         preferred.key = first.into();
     }
-    Config {
-        window_size: WINDOW_BYTES,
-        keepalive_interval: Some(KEEPALIVE),
-        preferred,
-        ..Config::default()
-    }
+    Config { window_size: WINDOW_BYTES, keepalive_interval: Some(KEEPALIVE), preferred, ..Config::default() }
 }
 
 async fn log_in(handle: &mut Handle<Checker>, settings: &Settings) -> Result<()> {
@@ -134,7 +127,9 @@ async fn log_in(handle: &mut Handle<Checker>, settings: &Settings) -> Result<()>
         if handle.authenticate_none(user).await.map_err(broken)?.success() {
             return Ok(());
         }
-        return Err(Error::unauthenticated(format!("{host} asks who {user} is: set the option password or private_key")));
+        return Err(Error::unauthenticated(format!(
+            "{host} asks who {user} is: set the option password or private_key"
+        )));
     }
     Err(Error::unauthenticated(format!("{host} does not accept the {} of the user {user}", tried.join(" and the "))))
 }

@@ -142,7 +142,9 @@ impl Storage for SftpStorage {
         };
         match session::meta_of(&found.attrs).kind {
             ObjectKind::Directory => return Err(is_a_directory()),
-            ObjectKind::Special if !found.attrs.is_symlink() => return Err(Error::invalid("devices are never removed")),
+            ObjectKind::Special if !found.attrs.is_symlink() => {
+                return Err(Error::invalid("devices are never removed"));
+            }
             ObjectKind::Special | ObjectKind::Regular => {}
         }
         missing_is_none(lease.run(lease.raw().remove(key)).await)?;

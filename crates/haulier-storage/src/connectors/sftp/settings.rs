@@ -12,8 +12,7 @@ use super::host_key::HostKeys;
 use crate::connectors::options::Members;
 
 pub(super) const SECRET_MEMBERS: &[&str] = &["password", "private_key", "private_key_passphrase"];
-const MEMBERS: &[&str] =
-    &["user", "password", "private_key", "private_key_passphrase", "host_key", "host_key_check"];
+const MEMBERS: &[&str] = &["user", "password", "private_key", "private_key_passphrase", "host_key", "host_key_check"];
 const PORT: u16 = 22;
 /// The first folder of a path that starts at the account's home.
 const HOME: &str = "/~";
@@ -79,9 +78,8 @@ pub(super) fn parse(url: &str, options: &Value) -> Result<(Settings, String)> {
     let (address, url_password) = parse_url(url)?;
     let members = Members::read(options, MEMBERS)?;
     let user = members.text("user")?.map(str::to_owned).or(address.user);
-    let user = user.ok_or_else(|| {
-        Error::invalid("names no user: write sftp://USER@host/path, or set the option user")
-    })?;
+    let user =
+        user.ok_or_else(|| Error::invalid("names no user: write sftp://USER@host/path, or set the option user"))?;
     let passphrase = members.text("private_key_passphrase")?.map(str::to_owned);
     let key = members.text("private_key")?.map(|text| KeyText { text: text.to_owned(), passphrase });
     if let Some(key) = key.as_ref().filter(|key| key.passphrase.is_none()) {
@@ -164,7 +162,10 @@ mod tests {
         let (settings, _) = parse("sftp://[::1]/x", &options).unwrap();
         assert_eq!((settings.user.as_str(), settings.host.as_str(), settings.port), ("c", "::1", 22));
         assert!(!format!("{settings:?}").contains('q'), "{settings:?}");
-        assert_eq!(parse("sftp://u@h/x", &json!({"passwrd": "q"})).unwrap_err().kind(), haulier_base::ErrorKind::Invalid);
+        assert_eq!(
+            parse("sftp://u@h/x", &json!({"passwrd": "q"})).unwrap_err().kind(),
+            haulier_base::ErrorKind::Invalid
+        );
         assert!(parse("sftp://h/x", &Value::Null).unwrap_err().message().contains("USER@"));
         let secret = "-----BEGIN OPENSSH PRIVATE KEY-----\nhunter2\n-----END OPENSSH PRIVATE KEY-----\n";
         let error = parse("sftp://u@h/x", &json!({"private_key": secret})).unwrap_err();

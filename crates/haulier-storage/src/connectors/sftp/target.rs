@@ -98,7 +98,9 @@ async fn make_folders(lease: &Lease, folder: &str) -> Result<()> {
 /// Removes the temporary file of a label, and another one that a token names.
 pub(super) async fn discard(lease: &Lease, key: &str, label: &str, token: Option<&str>) -> Result<()> {
     let path = match missing_is_none(lease.run(lease.raw().lstat(key)).await)? {
-        Some(found) if found.attrs.is_symlink() && missing_is_none(lease.run(lease.raw().stat(key)).await)?.is_some() => {
+        Some(found)
+            if found.attrs.is_symlink() && missing_is_none(lease.run(lease.raw().stat(key)).await)?.is_some() =>
+        {
             follow(lease, key).await?.0
         }
         _ => key.to_owned(),

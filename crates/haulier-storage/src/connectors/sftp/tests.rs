@@ -13,7 +13,9 @@ use haulier_base::{Error, ErrorKind, Result};
 use serde_json::{Value, json};
 
 use crate::connectors::faulty_line::{FaultyLine, Then};
-use crate::{Flushed, Location, ObjectPath, ObjectWriter, ReadRequest, StorageConfig, Storages, WriteRequest, conformance};
+use crate::{
+    Flushed, Location, ObjectPath, ObjectWriter, ReadRequest, StorageConfig, Storages, WriteRequest, conformance,
+};
 
 const MIB: usize = 1 << 20;
 

@@ -164,7 +164,9 @@ impl FileWriter {
     }
 
     async fn fsync(&self) -> Result<()> {
-        if self.lease.can.fsync { self.lease.run(self.lease.raw().fsync(self.handle.as_str())).await?; }
+        if self.lease.can.fsync {
+            self.lease.run(self.lease.raw().fsync(self.handle.as_str())).await?;
+        }
         Ok(())
     }
 

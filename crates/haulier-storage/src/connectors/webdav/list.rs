@@ -6,20 +6,17 @@ use futures::stream::{self, BoxStream, StreamExt};
 use haulier_base::{Error, Result};
 use url::Url;
 
+use super::missing_is_none;
 use super::multistatus::{Entries, Entry};
 use super::server::Server;
 use super::settings::decoded;
-use super::missing_is_none;
 use crate::connectors::temp_name::is_temp_name;
 use crate::{ListedObject, ObjectKind, ObjectPath};
 
 /// Folders that were seen and not yet looked into; the memory of a listing.
 const FOLDERS_WAITING_MAX: usize = 100_000;
 
-pub(super) async fn list(
-    server: Arc<Server>,
-    prefix: ObjectPath,
-) -> Result<BoxStream<'static, Result<ListedObject>>> {
+pub(super) async fn list(server: Arc<Server>, prefix: ObjectPath) -> Result<BoxStream<'static, Result<ListedObject>>> {
     let Some(meta) = missing_is_none(server.stat(prefix.as_str()).await)? else { return Ok(stream::empty().boxed()) };
     if meta.kind != ObjectKind::Directory {
         return Ok(stream::iter([Ok(ListedObject { path: prefix, meta })]).boxed());

@@ -83,14 +83,7 @@ fn missing_is_none<T>(outcome: Result<T>) -> Result<Option<T>> {
 #[async_trait]
 impl Storage for DavStorage {
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            read: true,
-            write: true,
-            list: true,
-            delete: true,
-            ranged_read: true,
-            ..Capabilities::default()
-        }
+        Capabilities { read: true, write: true, list: true, delete: true, ranged_read: true, ..Capabilities::default() }
     }
 
     async fn stat(&self, path: &ObjectPath) -> Result<ObjectMeta> {

@@ -198,7 +198,9 @@ fn refused(response: &Response) -> Error {
         401 => Error::unauthenticated(answered("it does not accept the credentials")),
         403 => Error::forbidden(answered("this is not allowed")),
         404 | 410 => Error::not_found(answered("there is nothing at the path")),
-        409 => Error::not_found(answered("the folder of the target does not exist; the option create_parents makes it")),
+        409 => {
+            Error::not_found(answered("the folder of the target does not exist; the option create_parents makes it"))
+        }
         412 => Error::conflict(answered("the object is not what it was")),
         413 => Error::too_large(answered("the object is larger than it takes")),
         423 => Error::unavailable(answered("somebody has locked the object")),

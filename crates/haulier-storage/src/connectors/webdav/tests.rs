@@ -35,12 +35,7 @@ impl Server {
         let variable = std::env::var_os("HAULIER_TEST_WEBDAV").expect("no WebDAV server: run cargo xtask test");
         let said: Value = serde_json::from_str(variable.to_str().unwrap()).unwrap();
         let text = |name: &str| said[name].as_str().unwrap_or_else(|| panic!("{name} is missing")).to_owned();
-        Self {
-            address: text("address"),
-            user: text("user"),
-            password: text("password"),
-            folder: text("folder").into(),
-        }
+        Self { address: text("address"), user: text("user"), password: text("password"), folder: text("folder").into() }
     }
 
     /// A folder of the server, made by it, and where it lies here.
@@ -247,7 +242,9 @@ async fn logins_are_checked_and_their_secrets_kept() {
 }
 
 /// Answers each request, one per connection, with what a function of its first line says; keeps those lines.
-async fn odd_server(answer: impl Fn(&str) -> String + Send + 'static) -> (Location, Arc<Mutex<Vec<String>>>, JoinSet<()>) {
+async fn odd_server(
+    answer: impl Fn(&str) -> String + Send + 'static,
+) -> (Location, Arc<Mutex<Vec<String>>>, JoinSet<()>) {
     odd_server_with(answer, json!({})).await
 }
 
