@@ -5,6 +5,8 @@ mod client;
 pub(in crate::connectors) mod options;
 
 #[cfg(test)]
+mod nginx_tests;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;

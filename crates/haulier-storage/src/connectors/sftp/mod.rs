@@ -8,6 +8,7 @@ mod host_key;
 mod list;
 mod pool;
 mod read;
+mod sending;
 mod session;
 mod settings;
 mod target;

@@ -4,27 +4,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{FuturesOrdered, StreamExt};
 use haulier_base::{Error, ErrorKind, Permit, Result};
-use russh_sftp::client::rawsession::SftpResult;
-use russh_sftp::protocol::{FileAttributes, OpenFlags, Status};
+use russh_sftp::protocol::{FileAttributes, OpenFlags};
 use tokio::sync::Mutex;
 
-use super::errors::{is_end_of_file, is_failure, missing_is_none, sftp_error};
+use super::errors::{is_end_of_file, missing_is_none, sftp_error};
 use super::pool::Lease;
+use super::sending::Queue;
 use super::session::{intact, meta_of};
 use super::target::{self, Target};
 use crate::connectors::temp_name::is_temp_name;
 use crate::{Flushed, ObjectKind, ObjectMeta, ObjectWriter, WriteRequest, Written};
 
-/// Bytes that the server has not confirmed; `put_at` waits when there are more.
-const UNCONFIRMED_BYTES_MAX: usize = 4 * 1024 * 1024;
 const READ_BACK_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Files are addressed with signed numbers.
 const FILE_BYTES_MAX: u64 = i64::MAX as u64;
-/// A server with less room than this has none.
-const ROOM_BYTES_MIN: u64 = 1024 * 1024;
 
 pub(super) async fn open(lease: Lease, key: &str, request: &WriteRequest) -> Result<FileWriter> {
     let target = target::find(&lease, key, request.create_parents).await?;
@@ -40,7 +35,7 @@ pub(super) async fn open(lease: Lease, key: &str, request: &WriteRequest) -> Res
         }
     };
     let temp = target.beside(&token);
-    let queue = Queue { waiting: FuturesOrdered::new(), unconfirmed: 0, next: None, broken: None };
+    let queue = Queue::default();
     let confirmed = AtomicU64::new(size);
     Ok(FileWriter { lease, handle, target, temp, token, resumed: size, queue: Mutex::new(queue), confirmed })
 }
@@ -76,100 +71,19 @@ async fn create(lease: &Lease, temp: &str, mode: Option<u32>) -> Result<String> 
     }
 }
 
-/// Where a write ends, how long it is, and its answer.
-type Write = BoxFuture<'static, (u64, usize, SftpResult<Status>)>;
-
-struct Queue {
-    waiting: FuturesOrdered<Write>,
-    unconfirmed: usize,
-    /// Where the next put has to begin.
-    next: Option<u64>,
-    /// After a failed write no further one is sent: there would be a gap.
-    broken: Option<(ErrorKind, String)>,
-}
-
 pub(super) struct FileWriter {
-    lease: Lease,
-    handle: String,
+    pub(super) lease: Lease,
+    pub(super) handle: String,
     target: Target,
-    temp: String,
+    pub(super) temp: String,
     token: String,
     resumed: u64,
     queue: Mutex<Queue>,
     /// Bytes from the first one on that the server has.
-    confirmed: AtomicU64,
+    pub(super) confirmed: AtomicU64,
 }
 
 impl FileWriter {
-    fn write(&self, offset: u64, bytes: Bytes) -> Write {
-        let (raw, handle) = (self.lease.raw().clone(), self.handle.clone());
-        let end = offset + bytes.len() as u64;
-        Box::pin(async move { (end, bytes.len(), raw.write(handle, offset, bytes.to_vec()).await) })
-    }
-
-    /// Takes in an answer.
-    async fn confirm(&self, queue: &mut Queue, answer: (u64, usize, SftpResult<Status>)) -> Result<()> {
-        let (end, len, outcome) = answer;
-        queue.unconfirmed -= len;
-        match outcome {
-            Ok(_) => {
-                self.confirmed.store(end, Ordering::Release);
-                Ok(())
-            }
-            Err(error) => {
-                let full = is_failure(&error) && self.is_full().await;
-                let error = if full { Error::no_space("no space left on the target") } else { sftp_error(error) };
-                Err(self.fail(queue, error))
-            }
-        }
-    }
-
-    fn fail(&self, queue: &mut Queue, error: Error) -> Error {
-        queue.broken = Some((error.kind(), error.message().to_owned()));
-        queue.waiting.clear();
-        queue.unconfirmed = 0;
-        error
-    }
-
-    /// Waits until no more than so many bytes are unconfirmed.
-    async fn wait_for(&self, queue: &mut Queue, most: usize) -> Result<()> {
-        if let Some((kind, message)) = &queue.broken {
-            return Err(Error::new(*kind, message.clone()));
-        }
-        while queue.unconfirmed > most {
-            let answer = match self.lease.try_run(queue.waiting.next()).await {
-                Ok(answer) => answer.ok_or_else(|| Error::internal("no write is under way"))?,
-                Err(error) => return Err(self.fail(queue, error)),
-            };
-            self.confirm(queue, answer).await?;
-        }
-        Ok(())
-    }
-
-    /// Sends what was queued and takes in what has been answered, without waiting.
-    async fn turn(&self, queue: &mut Queue) -> Result<()> {
-        while let Some(Some(answer)) = queue.waiting.next().now_or_never() {
-            self.confirm(queue, answer).await?;
-        }
-        Ok(())
-    }
-
-    /// Servers do not say why a write failed, but some say how much room there is.
-    async fn is_full(&self) -> bool {
-        if !self.lease.can.statvfs {
-            return false;
-        }
-        let room = self.lease.run(self.lease.raw().statvfs(self.temp.as_str())).await;
-        room.is_ok_and(|room| room.blocks_avail.saturating_mul(room.fragment_size) < ROOM_BYTES_MIN)
-    }
-
-    async fn fsync(&self) -> Result<()> {
-        if self.lease.can.fsync {
-            self.lease.run(self.lease.raw().fsync(self.handle.as_str())).await?;
-        }
-        Ok(())
-    }
-
     async fn settle(&self) -> Result<()> {
         let mut queue = self.queue.lock().await;
         self.wait_for(&mut queue, 0).await?;
@@ -269,15 +183,9 @@ impl ObjectWriter for FileWriter {
         let mut left = bytes;
         while !left.is_empty() {
             let piece = left.split_to(left.len().min(self.lease.write_bytes));
-            self.wait_for(&mut queue, UNCONFIRMED_BYTES_MAX - piece.len()).await?;
-            Permit::current().check()?;
-            let at = queue.next.unwrap_or(offset);
-            queue.unconfirmed += piece.len();
-            queue.next = Some(at + piece.len() as u64);
-            queue.waiting.push_back(self.write(at, piece));
-            self.turn(&mut queue).await?;
+            self.send(&mut queue, piece).await?;
         }
-        queue.next = Some(end);
+        debug_assert_eq!(queue.next, Some(end));
         Ok(())
     }
 
