@@ -84,6 +84,32 @@ pub(super) struct FileWriter {
 }
 
 impl FileWriter {
+    /// Reads on without a gap, as far as the server gives whole pieces; false at the end of the file.
+    async fn read_on(&self, offset: u64, wanted: usize, bytes: &mut Vec<u8>) -> Result<bool> {
+        let mut asked = FuturesOrdered::new();
+        let mut at = bytes.len();
+        while at < wanted {
+            let piece = (self.lease.read_bytes as usize).min(wanted - at);
+            let (raw, handle, from) = (self.lease.raw().clone(), self.handle.clone(), offset + at as u64);
+            asked.push_back(async move { (piece, raw.read(handle, from, piece as u32).await) });
+            at += piece;
+        }
+        while let Some((piece, answer)) = self.lease.try_run(asked.next()).await? {
+            match answer {
+                Ok(data) if data.data.is_empty() => return Ok(false),
+                Ok(data) => {
+                    bytes.extend_from_slice(&data.data);
+                    if data.data.len() != piece {
+                        return Ok(true);
+                    }
+                }
+                Err(error) if is_end_of_file(&error) => return Ok(false),
+                Err(error) => return Err(sftp_error(error)),
+            }
+        }
+        Ok(true)
+    }
+
     async fn settle(&self) -> Result<()> {
         let mut queue = self.queue.lock().await;
         self.wait_for(&mut queue, 0).await?;
@@ -193,28 +219,10 @@ impl ObjectWriter for FileWriter {
         let mut queue = self.queue.lock().await;
         self.wait_for(&mut queue, 0).await?;
         drop(queue);
-        let wanted = len.min(READ_BACK_BYTES_MAX);
-        let mut asked = FuturesOrdered::new();
-        let mut at = offset;
-        while at < offset.saturating_add(wanted) {
-            let piece = u64::from(self.lease.read_bytes).min(offset + wanted - at) as u32;
-            let (raw, handle) = (self.lease.raw().clone(), self.handle.clone());
-            asked.push_back(async move { (piece, raw.read(handle, at, piece).await) });
-            at += u64::from(piece);
-        }
-        let mut bytes = Vec::with_capacity(wanted as usize);
-        while let Some((piece, answer)) = self.lease.try_run(asked.next()).await? {
-            match answer {
-                Ok(data) => {
-                    bytes.extend_from_slice(&data.data);
-                    if data.data.len() < piece as usize {
-                        break;
-                    }
-                }
-                Err(error) if is_end_of_file(&error) => break,
-                Err(error) => return Err(sftp_error(error)),
-            }
-        }
+        let wanted = len.min(READ_BACK_BYTES_MAX) as usize;
+        let mut bytes = Vec::with_capacity(wanted);
+        // A server may give less than was asked for anywhere; only nothing is the end.
+        while bytes.len() < wanted && self.read_on(offset, wanted, &mut bytes).await? {}
         Ok(Some(bytes.into()))
     }
 
