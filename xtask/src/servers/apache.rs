@@ -46,7 +46,8 @@ impl Apache {
         fs::write(folder.join("users"), USERS)?;
         fs::write(folder.join("httpd.conf"), config(&folder, port))?;
         let mut command = Command::new(apache);
-        command.arg("-f").arg(folder.join("httpd.conf")).arg("-DFOREGROUND");
+        // One process: nothing stays behind when it is killed.
+        command.arg("-f").arg(folder.join("httpd.conf")).arg("-X");
         let log = folder.join("error.log");
         let process = Background::start(&mut command, &log)?;
         wait_for(port, &log)?;

@@ -39,13 +39,14 @@ impl Nginx {
     }
 }
 
+/// Without a master, so that nothing stays behind when the one process is killed.
 fn config(folder: &Scratch, port: u16) -> String {
     let user = if is_root() { "user root;" } else { "" };
     let shown = folder.join("").display().to_string();
     let www = folder.join("www").display().to_string();
     let users = folder.join("users").display().to_string();
     format!(
-        "worker_processes 1; daemon off; {user} pid {shown}/pid; error_log {shown}/error.log;
+        "master_process off; daemon off; {user} pid {shown}/pid; error_log {shown}/error.log;
 events {{ worker_connections 1024; }}
 http {{
   access_log off; sendfile on; default_type application/octet-stream;
