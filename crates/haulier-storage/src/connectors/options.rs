@@ -5,6 +5,8 @@
 use haulier_base::{Error, Result};
 use serde_json::{Map, Value};
 
+use crate::connector::join_encoded;
+
 /// Members that mean the same for every target; the transfer itself reads them.
 const COMMON: &[&str] = &["placement", "create_parents", "verify", "rate_bytes_per_second", "checksum"];
 
@@ -52,6 +54,13 @@ impl<'a> Members<'a> {
     }
 }
 
+/// Appends a path to a URL, with everything encoded that a parser of web addresses would change.
+pub(crate) fn join_strictly(url: &str, path: &str) -> Result<String> {
+    let joined = join_encoded(url, path)?;
+    let (base, added) = joined.split_at(url.trim_end_matches('/').len());
+    Ok(format!("{base}{}", added.replace('\\', "%5C").replace(' ', "%20")))
+}
+
 fn is_known(name: &str, known: &[&str]) -> bool {
     known.contains(&name) || COMMON.contains(&name)
 }
@@ -60,6 +69,13 @@ fn is_known(name: &str, known: &[&str]) -> bool {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn appended_paths_are_read_as_they_were_written() {
+        let url = join_strictly("sftp://u@h/a b/", "c\\d/e%3F? ").unwrap();
+        assert_eq!(url, "sftp://u@h/a b/c%5Cd/e%253F%3F%20");
+        join_strictly("webdav://h/a", "../b").unwrap_err();
+    }
 
     #[test]
     fn members_are_read_by_name_and_type() {

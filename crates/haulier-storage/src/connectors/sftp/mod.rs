@@ -27,6 +27,7 @@ use serde_json::Value;
 pub use pool::Pool;
 
 use crate::connector::{Connector, Environment, Side};
+use crate::connectors::options::join_strictly;
 use crate::{
     Capabilities, ListedObject, Location, ObjectKind, ObjectMeta, ObjectPath, ObjectRead, ObjectWriter, Placement,
     ReadRequest, Storage, WriteRequest,
@@ -44,6 +45,7 @@ pub(crate) const CONNECTOR: Connector = Connector {
     open,
     identity,
     redact_url: settings::redact_url,
+    join: join_strictly,
 };
 
 fn open(environment: &Environment, url: &str, options: &Value, _side: Side) -> Result<Location> {

@@ -19,6 +19,7 @@ use serde_json::Value;
 
 use crate::connector::{Connector, Environment, Side};
 use crate::connectors::http::WebObject;
+use crate::connectors::options::join_strictly;
 use crate::connectors::temp_name::{is_temp_name, temp_name};
 use crate::{
     Capabilities, ListedObject, Location, ObjectKind, ObjectMeta, ObjectPath, ObjectRead, ObjectWriter, Placement,
@@ -36,6 +37,7 @@ pub(crate) const WEBDAV: Connector = Connector {
     open,
     identity: |_, url| settings::identity(url),
     redact_url: settings::redact_url,
+    join: join_strictly,
 };
 
 pub(crate) const WEBDAVS: Connector = Connector { scheme: "webdavs", ..WEBDAV };
