@@ -2,15 +2,9 @@
 
 use std::process::Command;
 
-use crate::postgres::Postgres;
 use crate::process::{Result, cargo, find, output, run, step, succeeds};
-use crate::servers::Seaweed;
+use crate::servers::Servers;
 use crate::{docs, tidy};
-
-/// Where the tests find a PostgreSQL they may make databases in.
-const TEST_POSTGRES: &str = "HAULIER_TEST_POSTGRES";
-/// Where the tests find an S3 store: JSON with its endpoint, region, keys and bucket.
-const TEST_S3: &str = "HAULIER_TEST_S3";
 
 /// Format, lint, tidy.
 pub(crate) fn check() -> Result<()> {
@@ -63,14 +57,7 @@ pub(crate) fn ci() -> Result<()> {
 
 /// Runs the tests of some packages with the servers they need at hand; `arrange` adds what this run is about.
 pub(crate) fn run_tests(packages: &[&str], arrange: impl FnOnce(&mut Command)) -> Result<()> {
-    let postgres = match std::env::var_os(TEST_POSTGRES) {
-        Some(_) => None,
-        None => Some(Postgres::start()?),
-    };
-    let seaweed = match std::env::var_os(TEST_S3) {
-        Some(_) => None,
-        None => Some(Seaweed::start()?),
-    };
+    let servers = Servers::start()?;
     let mut command = if has_nextest() {
         step("cargo nextest run");
         let mut command = cargo(["nextest", "run"]);
@@ -82,12 +69,7 @@ pub(crate) fn run_tests(packages: &[&str], arrange: impl FnOnce(&mut Command)) -
         command.args(packages).args(["--lib", "--bins", "--tests", "--"]);
         command
     };
-    if let Some(postgres) = &postgres {
-        command.env(TEST_POSTGRES, postgres.url());
-    }
-    if let Some(seaweed) = &seaweed {
-        command.env(TEST_S3, seaweed.settings());
-    }
+    servers.tell(&mut command);
     arrange(&mut command);
     run(&mut command)
 }

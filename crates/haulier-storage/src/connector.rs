@@ -10,7 +10,7 @@ use std::time::Duration;
 use haulier_base::{Error, Result};
 use serde_json::Value;
 
-use crate::connectors::{http, local, memory, s3};
+use crate::connectors::{http, local, memory, s3, sftp, webdav};
 use crate::{Location, MemoryStore, Network};
 
 /// What a node allows its connectors.
@@ -66,6 +66,8 @@ pub struct Environment {
     pub web: http::Client,
     /// The clients of object stores.
     pub s3: s3::Clients,
+    /// The connections to SSH servers.
+    pub sftp: sftp::Pool,
 }
 
 /// One kind of place: how its URLs are checked and opened.
@@ -99,7 +101,16 @@ impl fmt::Debug for Connector {
 }
 
 /// The one list of connectors.
-pub static CONNECTORS: &[Connector] = &[local::CONNECTOR, http::HTTP, http::HTTPS, s3::CONNECTOR, memory::CONNECTOR];
+pub static CONNECTORS: &[Connector] = &[
+    local::CONNECTOR,
+    http::HTTP,
+    http::HTTPS,
+    s3::CONNECTOR,
+    sftp::CONNECTOR,
+    webdav::WEBDAV,
+    webdav::WEBDAVS,
+    memory::CONNECTOR,
+];
 
 /// Finds a connector by its scheme, in any case of letters.
 pub fn connector(scheme: &str) -> Option<&'static Connector> {
@@ -124,7 +135,8 @@ impl Storages {
         let roots = Arc::new(local::Roots::open(&config.roots, config.allow_any_path)?);
         let web = http::Client::new(&config)?;
         let s3 = s3::Clients::new(&config);
-        Ok(Self(Arc::new(Environment { config, roots, web, s3 })))
+        let sftp = sftp::Pool::new(&config);
+        Ok(Self(Arc::new(Environment { config, roots, web, s3, sftp })))
     }
 
     /// Checks a source cheaply; the message names the problem but not the field.

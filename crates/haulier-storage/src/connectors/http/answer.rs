@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use haulier_base::{Clock, Error, SystemClock, Timestamp};
+use haulier_base::{Clock, Error, Result, SystemClock, Timestamp};
 use reqwest::StatusCode;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, LAST_MODIFIED, RETRY_AFTER};
 
-use crate::{ObjectKind, ObjectMeta, Version};
+use crate::{ObjectKind, ObjectMeta, ReadRequest, Version};
 
 /// We wait no longer than this, whatever the other side asks for.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
@@ -38,7 +38,7 @@ pub(super) fn error_of(status: StatusCode, headers: &HeaderMap) -> Error {
     }
 }
 
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+pub(in crate::connectors) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = text(headers, RETRY_AFTER)?;
     let wait = match text.parse() {
         Ok(seconds) => Duration::from_secs(seconds),
@@ -77,7 +77,7 @@ pub(super) fn content_range(headers: &HeaderMap) -> ContentRange {
 }
 
 /// What the headers say about the whole object.
-pub(super) fn meta_of(headers: &HeaderMap, size: Option<u64>) -> ObjectMeta {
+pub(in crate::connectors) fn meta_of(headers: &HeaderMap, size: Option<u64>) -> ObjectMeta {
     let modified = text(headers, LAST_MODIFIED);
     // A weak tag promises equal meaning, not equal bytes.
     let strong = text(headers, ETAG).filter(|tag| tag.starts_with('"'));
@@ -91,6 +91,18 @@ pub(super) fn meta_of(headers: &HeaderMap, size: Option<u64>) -> ObjectMeta {
         version: version.map(Version::from),
         modified: modified.and_then(date),
         kind: ObjectKind::Regular,
+    }
+}
+
+/// Refuses an object that is another version than the one asked for.
+///
+/// A server may have given its date only, while a change in the same second was still possible, and give
+/// a tag now: then size and date decide.
+pub(super) fn check_version(request: &ReadRequest, headers: &HeaderMap, meta: &ObjectMeta) -> Result<()> {
+    let by_date = text(headers, LAST_MODIFIED).zip(meta.size).map(|(date, size)| format!("{BY_DATE}{size};{date}"));
+    match &request.version {
+        Some(wanted) if by_date.as_deref() == Some(wanted.as_str()) => Ok(()),
+        _ => request.check_version(meta),
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use haulier_base::{Error, Result};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue, LOCATION};
-use reqwest::{Method, Response, StatusCode};
+use reqwest::{Body, Certificate, Method, Response, StatusCode};
 use url::{Host, Url};
 
 use super::answer;
@@ -38,6 +38,11 @@ pub(super) struct Request<'a> {
 impl Client {
     /// Makes the client for what a node allows.
     pub fn new(config: &StorageConfig) -> Result<Self> {
+        Self::trusting(config, Vec::new())
+    }
+
+    /// Makes one that also trusts further certificate authorities.
+    pub(in crate::connectors) fn trusting(config: &StorageConfig, authorities: Vec<Certificate>) -> Result<Self> {
         let reach = Arc::new(Reach { allow_private: config.allow_private, networks: config.allow_networks.clone() });
         let web = reqwest::Client::builder()
             .http1_only()
@@ -48,12 +53,13 @@ impl Client {
             .connect_timeout(CONNECT_TIMEOUT.min(config.stall))
             .user_agent(concat!("haulier/", env!("CARGO_PKG_VERSION")))
             .dns_resolver(GuardedResolver(reach.clone()))
+            .tls_certs_merge(authorities)
             .build()
             .map_err(|error| Error::internal("the web client cannot be made").caused_by(error))?;
         Ok(Self { web, reach, stall: config.stall })
     }
 
-    pub(super) fn stall(&self) -> Duration {
+    pub(in crate::connectors) fn stall(&self) -> Duration {
         self.stall
     }
 
@@ -79,7 +85,27 @@ impl Client {
         Err(Error::invalid(format!("the source redirects more than {REDIRECTS_MAX} times")))
     }
 
-    async fn send_once(&self, method: Method, url: &Url, mut headers: HeaderMap) -> Result<Response> {
+    /// Sends a request once, and waits no longer than the other side may be silent.
+    pub(in crate::connectors) async fn send_once(
+        &self,
+        method: Method,
+        url: &Url,
+        headers: HeaderMap,
+    ) -> Result<Response> {
+        match tokio::time::timeout(self.stall, self.send_body(method, url, headers, Body::default())).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(Error::unavailable("the source does not answer").context("host", host(url))),
+        }
+    }
+
+    /// Sends a request with a body. The caller bounds the wait, since it knows how the body gets on.
+    pub(in crate::connectors) async fn send_body(
+        &self,
+        method: Method,
+        url: &Url,
+        mut headers: HeaderMap,
+        body: Body,
+    ) -> Result<Response> {
         // A resolver is not asked about addresses, so they are looked at here.
         let literal = match url.host() {
             Some(Host::Ipv4(ip)) => Some(IpAddr::V4(ip)),
@@ -93,11 +119,8 @@ impl Client {
         let mut plain = url.clone();
         // Cannot fail for http and https; the credentials went into a header.
         let _ = plain.set_username("").and_then(|()| plain.set_password(None));
-        let sending = self.web.request(method, plain).headers(headers).send();
-        match tokio::time::timeout(self.stall, sending).await {
-            Ok(outcome) => outcome.map_err(|error| describe(error, url)),
-            Err(_) => Err(Error::unavailable("the source does not answer").context("host", host(url))),
-        }
+        let sending = self.web.request(method, plain).headers(headers).body(body).send();
+        sending.await.map_err(|error| describe(error, url))
     }
 }
 

@@ -1,9 +1,11 @@
 //! Objects on the web, `http:` and `https:`: read only.
 
-mod answer;
+pub(in crate::connectors) mod answer;
 mod client;
-mod options;
+pub(in crate::connectors) mod options;
 
+#[cfg(test)]
+mod nginx_tests;
 #[cfg(test)]
 mod tests;
 
@@ -52,10 +54,10 @@ fn open(environment: &Environment, url: &str, options: &Value, _side: Side) -> R
 
 /// One object at one URL; the path is ignored, since the URL may carry secrets and a path may not.
 #[derive(Clone)]
-struct WebObject {
-    client: Client,
-    url: Url,
-    own: Arc<Secret<HeaderMap>>,
+pub(in crate::connectors) struct WebObject {
+    pub(in crate::connectors) client: Client,
+    pub(in crate::connectors) url: Url,
+    pub(in crate::connectors) own: Arc<Secret<HeaderMap>>,
 }
 
 impl std::fmt::Debug for WebObject {
@@ -176,7 +178,7 @@ fn partial(response: Response, request: &ReadRequest, stall: std::time::Duration
     };
     let meta = answer::meta_of(response.headers(), range.size);
     if meta.version.is_some() {
-        request.check_version(&meta)?;
+        answer::check_version(request, response.headers(), &meta)?;
     }
     // With the size known, a part that is too short is a short body.
     let given = last.saturating_add(1);
@@ -189,7 +191,7 @@ fn partial(response: Response, request: &ReadRequest, stall: std::time::Duration
 fn whole(response: Response, request: &ReadRequest, stall: std::time::Duration) -> Result<ObjectRead> {
     let size = answer::content_length(response.headers());
     let meta = answer::meta_of(response.headers(), size);
-    request.check_version(&meta)?;
+    answer::check_version(request, response.headers(), &meta)?;
     let end = size.map(|size| request.range_of(size)).transpose()?.map(|range| range.end);
     let cut = end.or(request.end).unwrap_or(u64::MAX);
     let stream = body(response, Span { at: 0, start: request.start, cut, known: end.is_some() }, stall);

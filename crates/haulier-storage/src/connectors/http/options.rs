@@ -23,7 +23,7 @@ const RESERVED: &[&str] = &[
 ];
 
 /// Parses a URL and refuses one without a host.
-pub(super) fn parse_url(url: &str) -> Result<Url> {
+pub(in crate::connectors) fn parse_url(url: &str) -> Result<Url> {
     let parsed = Url::parse(url).map_err(|error| Error::invalid(format!("is not a URL: {error}")))?;
     if parsed.host_str().is_none_or(str::is_empty) {
         return Err(Error::invalid("has no host"));
@@ -91,8 +91,8 @@ fn authorization(url: &Url, members: &Map<String, Value>) -> Result<Option<Heade
     Ok(Some(value))
 }
 
-/// RFC 7617, with the base64 of RFC 4648 §4.
-fn basic(user: &str, password: &str) -> String {
+/// The header for a user name and a password: RFC 7617, with the base64 of RFC 4648 §4.
+pub(in crate::connectors) fn basic(user: &str, password: &str) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::from("Basic ");
     for group in format!("{user}:{password}").as_bytes().chunks(3) {
@@ -106,7 +106,7 @@ fn basic(user: &str, password: &str) -> String {
 }
 
 /// The URL without user name and password.
-pub(super) fn redact_url(url: &str) -> String {
+pub(in crate::connectors) fn redact_url(url: &str) -> String {
     let Ok(mut parsed) = Url::parse(url) else { return "***".to_owned() };
     if parsed.username().is_empty() && parsed.password().is_none() {
         return url.to_owned();

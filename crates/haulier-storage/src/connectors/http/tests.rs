@@ -241,5 +241,5 @@ fn options_are_checked_and_redacted() {
         assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Invalid, "{bad}");
     }
     storages.check_source("memory://b/k", &Value::Null).unwrap_err();
-    assert_eq!(Storages::schemes(), ["file", "http", "https", "s3"]);
+    assert_eq!(Storages::schemes(), ["file", "http", "https", "s3", "sftp", "webdav", "webdavs"]);
 }

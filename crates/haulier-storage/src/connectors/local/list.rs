@@ -12,7 +12,8 @@ use rustix::fs::{Dir, FileType, Mode, OFlags};
 use tokio::sync::mpsc;
 
 use super::roots::open_beneath;
-use super::{NO_FOLLOW, Roots, blocking, meta_of, missing_is_none, os_error, writer};
+use super::{NO_FOLLOW, Roots, blocking, meta_of, missing_is_none, os_error};
+use crate::connectors::temp_name::is_temp_name;
 use crate::{ListedObject, ObjectKind, ObjectPath};
 
 /// Entries that wait for a slow reader.
@@ -84,7 +85,7 @@ fn walk(folder: File, prefix: ObjectPath, sender: &Sender) -> Result<()> {
             tracing::warn!(folder = %level.path, name = ?name, "a file whose name is not UTF-8 is not listed");
             continue;
         };
-        if writer::is_temp_name(text) {
+        if is_temp_name(text) {
             continue;
         }
         // An entry may go away, or become a link, at any moment: then it is not listed.

@@ -1,6 +1,5 @@
 //! Writing files: into a temporary name beside the target, published by a rename; or in place.
 
-use std::ffi::OsStr;
 use std::fs::{File, Permissions};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -15,17 +14,14 @@ use rustix::io::Errno;
 use super::first_put::FirstPut;
 use super::roots::Place;
 use super::{NULL_DEVICE, Roots, blocking, meta_of, missing_is_none, read, special::SpecialWriter};
+use crate::connectors::temp_name::{is_temp_name, temp_name};
 use crate::{FileHandle, Flushed, ObjectKind, ObjectWriter, Placement, WriteRequest, Written};
 
-const NAME_BYTES_MAX: usize = 255;
-const LABEL_BYTES_MAX: usize = 100;
 /// One call to the kernel; longer ones could not be stopped for a while.
 const KERNEL_COPY_BYTES_MAX: u64 = 16 * 1024 * 1024;
 const READ_BACK_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Files are addressed with signed numbers.
 const FILE_BYTES_MAX: u64 = i64::MAX as u64;
-const TEMP_START: &str = ".haulier-";
-const TEMP_END: &str = ".part";
 const IN_PLACE_TOKEN: &str = "in-place";
 
 pub(super) async fn write(roots: Arc<Roots>, full: PathBuf, request: WriteRequest) -> Result<Box<dyn ObjectWriter>> {
@@ -62,38 +58,13 @@ fn open(roots: &Roots, full: &Path, request: &WriteRequest) -> Result<Opened> {
     writer.map(Opened::File)
 }
 
-/// Whether a name is one that `temp_name` makes.
-pub(super) fn is_temp_name(name: &str) -> bool {
-    name.starts_with(TEMP_START) && name.ends_with(TEMP_END) && !name.contains(['/', '\0'])
-}
-
-/// The one temporary name of a label for a target: whoever knows both finds what a dead writer left.
-fn temp_name(label: &str, target: &OsStr) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() || "-_".contains(c) { c } else { '_' };
-    let label: String = label.chars().take(LABEL_BYTES_MAX).map(plain).collect();
-    let target = target.to_string_lossy();
-    let room = NAME_BYTES_MAX - TEMP_START.len() - label.len() - 1 - TEMP_END.len();
-    if target.len() <= room {
-        return format!("{TEMP_START}{label}-{target}{TEMP_END}");
-    }
-    // Long names that begin alike must not share a temporary one, and every version of this program must
-    // come to the same one: FNV-1a.
-    let fold = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    let hash = target.bytes().fold(0xcbf2_9ce4_8422_2325, fold);
-    let mut cut = room - 17;
-    while !target.is_char_boundary(cut) {
-        cut -= 1;
-    }
-    format!("{TEMP_START}{label}-{}-{:016x}{TEMP_END}", &target[..cut], hash)
-}
-
 /// Removes the temporary file of a label, and another one that a token names.
 pub(super) fn discard(roots: &Roots, full: &Path, label: &str, token: Option<&str>) -> Result<()> {
     if full == Path::new(NULL_DEVICE) {
         return Ok(());
     }
     let Some(place) = missing_is_none(roots.place_of(full))? else { return Ok(()) };
-    let temp = temp_name(label, &place.name);
+    let temp = temp_name(label, &place.name.to_string_lossy());
     if let Some(token) = token.filter(|token| is_temp_name(token) && *token != temp) {
         place.unlink(token.as_ref())?;
     }
@@ -117,7 +88,7 @@ impl FileWriter {
         let (file, temp, resumed) = match resumed {
             Some((file, token, size)) => (file, token, size),
             None => {
-                let temp = temp_name(&request.label, &place.name);
+                let temp = temp_name(&request.label, &place.name.to_string_lossy());
                 // A leftover may still be open in a writer that lost its lease: leave that file to it.
                 place.unlink(temp.as_ref())?;
                 (place.open(temp.as_ref(), OFlags::RDWR | OFlags::CREATE | OFlags::EXCL)?, temp, 0)
@@ -295,19 +266,5 @@ impl ObjectWriter for FileWriter {
             _ => Ok(()),
         })
         .await
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn temporary_names_fit_and_differ() {
-        assert_eq!(temp_name("t/1", OsStr::new("a b")), ".haulier-t_1-a b.part");
-        let (one, two) = (format!("{}1", "é".repeat(127)), format!("{}2", "é".repeat(127)));
-        let (one, two) = (temp_name("label", OsStr::new(&one)), temp_name("label", OsStr::new(&two)));
-        assert!(one.len() <= NAME_BYTES_MAX && is_temp_name(&one) && one != two);
-        assert!(!is_temp_name(".haulier-/../x.part"));
     }
 }

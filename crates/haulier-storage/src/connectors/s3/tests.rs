@@ -66,6 +66,7 @@ fn environment() -> Environment {
         roots: Arc::new(crate::connectors::local::Roots::open(&[], false).unwrap()),
         web: crate::connectors::http::Client::new(&config).unwrap(),
         s3: Clients::new(&config),
+        sftp: crate::connectors::sftp::Pool::new(&config),
         config,
     }
 }
