@@ -1,30 +1,45 @@
 //! `haulier cp`: copies now, through a server or by this process on the same engine.
 
 mod local;
+mod place;
 mod state;
 mod tree;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use haulier_access::locations::NamedLocation;
 use haulier_base::{Error, Result};
 use haulier_mover::Verify;
 use haulier_storage::scheme_of;
-use serde_json::json;
+use serde_json::{Value, json};
 use url::Url;
 
+use self::local::Copier;
 use super::client::Client;
-use super::transfer::TransfersApi;
+use super::load_config;
+use super::transfer::{TransfersApi, json_argument};
 use super::{Common, Failure, Outcome, Output};
+use crate::config::NodeArgs;
 
 /// Arguments of `cp`.
 #[derive(Args)]
 #[command(after_help = "Example:\n  haulier cp /bin/bash /tmp/bash\n  haulier cp -r photos /mnt/backup")]
 pub(crate) struct CpArgs {
-    /// A path or a URL to copy from; with -r, FOLDER/. stands for what the folder holds
+    /// A path, a URL or NAME:path to copy from; with -r, FOLDER/. stands for what a local folder holds
     source: String,
-    /// A path or a URL to copy to; a folder that exists takes the copy under the source's name
+    /// A path, a URL or NAME:path to copy to; a local folder that exists takes the copy under the source's name
     target: String,
+    /// Options of the source's storage, as JSON or as @FILE; give secrets in a file
+    #[arg(long, value_name = "JSON", default_value = "{}", hide_default_value = true)]
+    source_options: String,
+    /// Options of the target's storage, as JSON or as @FILE; give secrets in a file
+    #[arg(long, value_name = "JSON", default_value = "{}", hide_default_value = true)]
+    target_options: String,
+    /// The configuration file whose [locations.NAME] are meant by NAME:path when no server copies
+    #[arg(long, value_name = "FILE", env = "HAULIER_CONFIG", hide_env_values = true)]
+    config: Option<PathBuf>,
     /// Copy a folder with all it holds, with modes and times; files that are there already, by size and time,
     /// are skipped
     #[arg(short, long)]
@@ -75,30 +90,74 @@ pub(crate) async fn run(common: &Common, args: CpArgs, output: &Output) -> Outco
     if args.end.is_some_and(|end| end < args.start) {
         return Err(failed(Error::invalid("--end is before --start")));
     }
-    if args.recursive {
-        if common.server.is_some() {
+    if common.server.is_some() {
+        if args.recursive {
             let why = Error::invalid("a folder is copied by this process, not by a server");
             return Err(failed(why).advice("leave out --server and HAULIER_SERVER, or copy single objects"));
         }
-        return tree::copy(&args, output).await;
+        return through_server(common, &args, output).await;
     }
-    let source = to_url(&args.source).map_err(failed)?;
-    let target = to_url(&into_folder(&args.source, &args.target)).map_err(failed)?;
-    if common.server.is_some() {
-        return through_server(common, &args, &source, &target, output).await;
+    let source_options = json_argument(&args.source_options).map_err(failed)?;
+    let (target_options, create_parents) = json_argument(&args.target_options).and_then(own_members).map_err(failed)?;
+    let copier = Copier::new(&args, create_parents).map_err(failed)?;
+    let into = into_folder(&args.source, &args.target);
+    let target = if args.recursive { &args.target } else { &into };
+    let names = configured(&args, [&args.source, target])?;
+    let source = place::find(&args.source, &source_options, &names, &copier.storages).map_err(failed)?;
+    let target = place::find(target, &target_options, &names, &copier.storages).map_err(failed)?;
+    if !args.recursive {
+        return local::copy(&args, copier, &source, &target, output).await;
     }
-    local::copy(&args, &source, &target, output).await
+    tree::copy(&args, copier, output).await
 }
 
-async fn through_server(common: &Common, args: &CpArgs, source: &str, target: &str, output: &Output) -> Outcome {
+/// The named locations of the configuration, which is read only when a name may be meant.
+fn configured(args: &CpArgs, texts: [&String; 2]) -> Result<BTreeMap<String, NamedLocation>, Failure> {
+    if args.config.is_none() || !texts.iter().any(|text| place::name_and_path(text).is_some()) {
+        return Ok(BTreeMap::new());
+    }
+    let node = NodeArgs { config: args.config.clone(), ..NodeArgs::default() };
+    Ok(load_config(&node)?.locations)
+}
+
+/// Takes those of the target's options that are about the copy. Whether missing folders are made is the only one
+/// that has no argument of its own.
+fn own_members(mut options: Value) -> Result<(Value, bool)> {
+    let Value::Object(members) = &mut options else {
+        return Err(Error::invalid("the options of the target are not an object"));
+    };
+    if let Some(other) =
+        ["placement", "verify", "rate_bytes_per_second", "checksum"].iter().find(|m| members.contains_key(**m))
+    {
+        let why = format!("the option \"{other}\" is for servers; see --verify and --limit-rate");
+        return Err(Error::invalid(why));
+    }
+    match members.remove("create_parents") {
+        None | Some(Value::Null) => Ok((options, false)),
+        Some(Value::Bool(make)) => Ok((options, make)),
+        Some(_) => Err(Error::invalid("the option \"create_parents\" is neither true nor false")),
+    }
+}
+
+async fn through_server(common: &Common, args: &CpArgs, output: &Output) -> Outcome {
     let failed = |error| Failure::new(format!("cannot copy {}", args.source), error);
+    let source = place::find_on_server(&args.source).map_err(failed)?;
+    let target = place::find_on_server(&into_folder(&args.source, &args.target)).map_err(failed)?;
+    let source_options = json_argument(&args.source_options).map_err(failed)?;
+    let mut options = json_argument(&args.target_options).map_err(failed)?;
     let client = Client::new(common).map_err(failed)?;
-    let mut options = json!({ "verify": Verify::from(args.verify) });
+    let Some(members) = options.as_object_mut() else {
+        return Err(failed(Error::invalid("the options of the target are not an object")));
+    };
+    if args.verify != Proof::default() || !members.contains_key("verify") {
+        members.insert("verify".to_owned(), json!(Verify::from(args.verify)));
+    }
     if let Some(rate) = args.limit_rate {
         options["rate_bytes_per_second"] = rate.into();
     }
     let body = json!({
-        "source_url": source, "destination_url": target, "destination_options": options,
+        "source_url": source, "destination_url": target,
+        "source_options": source_options, "destination_options": options,
         "start_offset": args.start, "end_offset": args.end.map_or(json!(-1), |end| json!(end)),
     });
     let transfers = TransfersApi { client, output: *output };
@@ -136,6 +195,7 @@ fn to_path(text: &str) -> Option<PathBuf> {
 /// The target, with the source's name added when it is a folder that exists.
 fn into_folder(source: &str, target: &str) -> String {
     let folder = to_path(target).filter(|path| path.is_dir());
+    let source = place::name_and_path(source).map_or(source, |(_, path)| path);
     let name = source.split(['?', '#']).next().unwrap_or(source).trim_end_matches('/').rsplit('/').next();
     match (folder, name) {
         (Some(_), Some(name)) if !name.is_empty() => format!("{}/{name}", target.trim_end_matches('/')),

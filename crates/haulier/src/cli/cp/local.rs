@@ -6,12 +6,13 @@ use haulier_base::{Backoff, Error, Result, id};
 use haulier_mover::{
     ByteBudget, ByteRange, Limits, Move, MoveOptions, MoveOutcome, Progress, ResumePoint, move_object,
 };
-use haulier_storage::{StorageConfig, Storages};
-use serde_json::{Value, json};
+use haulier_storage::{Location, StorageConfig, Storages};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use super::CpArgs;
+use super::place::Place;
 use super::state::Memory;
 use crate::cli::{Exit, Failure, Format, Outcome, Output, interrupted};
 
@@ -24,34 +25,49 @@ const FORGIVING_BYTES: u64 = 1 << 20;
 
 /// What all copies of one command share.
 pub(super) struct Copier {
-    storages: Storages,
+    pub(super) storages: Storages,
     limits: Limits,
     options: MoveOptions,
     pub(super) stop: CancellationToken,
 }
 
 impl Copier {
-    pub(super) fn new(args: &CpArgs) -> Result<Self> {
+    pub(super) fn new(args: &CpArgs, create_parents: bool) -> Result<Self> {
         let config = StorageConfig { allow_any_path: true, allow_private: true, ..StorageConfig::default() };
         let mut limits = Limits::none();
         limits.node = std::sync::Arc::new(ByteBudget::new(args.limit_rate));
-        let options = MoveOptions { verify: args.verify.into(), ..MoveOptions::default() };
+        let options = MoveOptions { verify: args.verify.into(), create_parents, ..MoveOptions::default() };
         Ok(Self { storages: Storages::new(config)?, limits, options, stop: CancellationToken::new() })
     }
 
-    /// Copies one object, trying again while it makes sense.
+    /// Opens both ends, and copies; refuses two names of one object.
     pub(super) async fn copy(
         &self,
-        source: &str,
-        target: &str,
+        source: &Place,
+        target: &Place,
         range: ByteRange,
         memory: &Memory,
         label: &str,
         progress: &Progress,
     ) -> Result<MoveOutcome> {
-        if self.storages.same_object(source, target) {
+        if self.storages.same_object(&source.url, &target.url) {
             return Err(Error::invalid("the source and the target are the same file"));
         }
+        let source = self.storages.open_source(&source.url, &source.options)?;
+        let target = self.storages.open_target(&target.url, &target.options)?;
+        self.copy_object(&source, &target, range, memory, label, progress).await
+    }
+
+    /// Copies one object, trying again while it makes sense.
+    pub(super) async fn copy_object(
+        &self,
+        source: &Location,
+        target: &Location,
+        range: ByteRange,
+        memory: &Memory,
+        label: &str,
+        progress: &Progress,
+    ) -> Result<MoveOutcome> {
         let (mut failures, mut safe_before) = (0, 0);
         loop {
             let resume = memory.recall();
@@ -72,7 +88,7 @@ impl Copier {
             let unknown_host = error.detail("unknown_host").is_some() && failures >= UNKNOWN_HOST_ATTEMPTS;
             let Some(wait) = RETRY.wait(failures, jitter()).filter(|_| !unknown_host) else { return Err(error) };
             let wait = error.wait_asked().map_or(wait, |asked| wait.max(asked.min(RETRY_AFTER_MAX)));
-            tracing::warn!(source, wait_ms = wait.as_millis() as u64, "{error}; trying again");
+            tracing::warn!(source = %source.path, wait_ms = wait.as_millis() as u64, "{error}; trying again");
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = self.stop.cancelled() => return Err(Error::canceled("interrupted")),
@@ -83,8 +99,8 @@ impl Copier {
     #[expect(clippy::too_many_arguments, reason = "one attempt is all of these, and is made in one place")]
     async fn attempt(
         &self,
-        source: &str,
-        target: &str,
+        source: &Location,
+        target: &Location,
         range: ByteRange,
         memory: &Memory,
         label: &str,
@@ -92,8 +108,8 @@ impl Copier {
         resume: Option<ResumePoint>,
     ) -> Result<MoveOutcome> {
         let mv = Move {
-            source: self.storages.open_source(source, &Value::Null)?,
-            target: self.storages.open_target(target, &Value::Null)?,
+            source: source.clone(),
+            target: target.clone(),
             range,
             options: MoveOptions { label: label.to_owned(), ..self.options.clone() },
             resume,
@@ -119,12 +135,11 @@ pub(super) fn name_of(parts: &[&str]) -> String {
 }
 
 /// Copies one object and reports.
-pub(super) async fn copy(args: &CpArgs, source: &str, target: &str, output: &Output) -> Outcome {
+pub(super) async fn copy(args: &CpArgs, copier: Copier, source: &Place, target: &Place, output: &Output) -> Outcome {
     let failed = |error| Failure::new(format!("cannot copy {}", args.source), error);
     let range = ByteRange { start: args.start, end: args.end };
-    let name = name_of(&[source, target, &format!("{range:?} {:?}", args.verify)]);
+    let name = name_of(&[&source.url, &target.url, &format!("{range:?} {:?}", args.verify)]);
     let memory = Memory::of(&name);
-    let copier = Copier::new(args).map_err(failed)?;
     let _alone = memory.lock().map_err(failed)?;
     let (began, progress) = (Instant::now(), Progress::new());
     let bar = output.progress(None);
@@ -150,7 +165,8 @@ pub(super) async fn copy(args: &CpArgs, source: &str, target: &str, output: &Out
     };
     bar.finish_and_clear();
     let outcome = outcome.map_err(failed)?;
-    report(&outcome, began.elapsed(), source, target, output);
+    let shown = Storages::redact_url_of;
+    report(&outcome, began.elapsed(), &shown(&source.url), &shown(&target.url), output);
     Ok(Exit::Done)
 }
 

@@ -11,11 +11,12 @@ use std::time::Instant;
 use haulier_base::{Error, ErrorKind, Result};
 use haulier_mover::{ByteRange, Progress};
 use indicatif::ProgressBar;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::local::{Copier, name_of};
+use super::place::Place;
 use super::state::Memory;
 use super::{CpArgs, path_url, to_path};
 use crate::cli::{Exit, Failure, Format, Outcome, Output, interrupted};
@@ -34,7 +35,7 @@ struct Tally {
 }
 
 /// Copies a folder.
-pub(super) async fn copy(args: &CpArgs, output: &Output) -> Outcome {
+pub(super) async fn copy(args: &CpArgs, copier: Copier, output: &Output) -> Outcome {
     let failed = |error| Failure::new(format!("cannot copy {}", args.source), error);
     let local = |text: &str| {
         to_path(text).ok_or_else(|| failed(Error::invalid(format!("{text} is not a local folder, which -r needs"))))
@@ -60,7 +61,6 @@ pub(super) async fn copy(args: &CpArgs, output: &Output) -> Outcome {
     let name = name_of(&["tree", &source.to_string_lossy(), &target.to_string_lossy()]);
     let _alone = Memory::of(&name).lock().map_err(failed)?;
     place.keep_place(&target).map_err(failed)?;
-    let copier = Copier::new(args).map_err(failed)?;
     let stop = copier.stop.clone();
     let tree = Arc::new(Tree { copier, source, target, ignore_times: args.ignore_times });
     let began = Instant::now();
@@ -221,8 +221,9 @@ async fn copy_one(tree: &Tree, path: &Path) -> Result<Copied> {
     }
     // Its folder may come after it, since many entries are copied at once.
     std::fs::create_dir_all(folder)?;
-    let (from, to) = (path_url(source)?, path_url(target)?);
-    let name = name_of(&[&from, &to]);
+    let place = |path| Ok::<_, Error>(Place { url: path_url(path)?, options: Value::Null });
+    let (from, to) = (place(source)?, place(target)?);
+    let name = name_of(&[&from.url, &to.url]);
     let memory = Memory::of(&name);
     let outcome = copier.copy(&from, &to, ByteRange::default(), &memory, &name, &Progress::new()).await?;
     let copy = File::open(target)?;
