@@ -2,7 +2,9 @@
 
 mod local;
 mod place;
+mod remote;
 mod state;
+mod summary;
 mod tree;
 
 use std::collections::BTreeMap;
@@ -40,11 +42,12 @@ pub(crate) struct CpArgs {
     /// The configuration file whose [locations.NAME] are meant by NAME:path when no server copies
     #[arg(long, value_name = "FILE", env = "HAULIER_CONFIG", hide_env_values = true)]
     config: Option<PathBuf>,
-    /// Copy a folder with all it holds, with modes and times; files that are there already, by size and time,
-    /// are skipped
+    /// Copy a folder with all it holds. What is there already is skipped: between local folders, which keep modes
+    /// and times, what has the same size and time of change; else what has the same size and was changed no earlier
+    /// than the source. Checksums are not compared
     #[arg(short, long)]
     recursive: bool,
-    /// With -r, copy files again that are there with the same size and time
+    /// With -r, copy also what is there already
     #[arg(short = 'I', long, requires = "recursive")]
     ignore_times: bool,
     /// How the copy is proven
@@ -99,7 +102,7 @@ pub(crate) async fn run(common: &Common, args: CpArgs, output: &Output) -> Outco
     }
     let source_options = json_argument(&args.source_options).map_err(failed)?;
     let (target_options, create_parents) = json_argument(&args.target_options).and_then(own_members).map_err(failed)?;
-    let copier = Copier::new(&args, create_parents).map_err(failed)?;
+    let copier = Copier::new(&args, create_parents || args.recursive).map_err(failed)?;
     let into = into_folder(&args.source, &args.target);
     let target = if args.recursive { &args.target } else { &into };
     let names = configured(&args, [&args.source, target])?;
@@ -108,7 +111,10 @@ pub(crate) async fn run(common: &Common, args: CpArgs, output: &Output) -> Outco
     if !args.recursive {
         return local::copy(&args, copier, &source, &target, output).await;
     }
-    tree::copy(&args, copier, output).await
+    if source.is_local() && target.is_local() {
+        return tree::copy(&args, copier, output).await;
+    }
+    remote::copy(&args, copier, &source, &target, output).await
 }
 
 /// The named locations of the configuration, which is read only when a name may be meant.

@@ -100,6 +100,11 @@ impl Output {
         }
     }
 
+    /// One failure of several, beside the result; also when quiet.
+    pub(crate) fn complaint(&self, text: &str) {
+        eprintln!("error: {}", printable(text));
+    }
+
     /// An error in its three parts.
     pub(crate) fn failure(&self, failure: &Failure) {
         if self.format == Format::Table {
@@ -147,8 +152,12 @@ fn pretty(value: &Value) -> String {
 fn cell(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
-        // Control characters from another side must not reach the terminal.
-        Value::String(text) => text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect(),
+        Value::String(text) => printable(text),
         other => other.to_string(),
     }
+}
+
+/// Control characters from another side must not reach the terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

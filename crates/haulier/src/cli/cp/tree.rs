@@ -8,31 +8,23 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use haulier_base::{Error, ErrorKind, Result};
+use haulier_base::{Error, Result};
 use haulier_mover::{ByteRange, Progress};
-use indicatif::ProgressBar;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::local::{Copier, name_of};
 use super::place::Place;
 use super::state::Memory;
+use super::summary::Tally;
 use super::{CpArgs, path_url, to_path};
-use crate::cli::{Exit, Failure, Format, Outcome, Output, interrupted};
+use crate::cli::{Failure, Outcome, Output, interrupted};
 
 /// Files copied at once.
 const AT_ONCE: usize = 16;
 /// Names found ahead of their turn.
 const AHEAD: usize = 1024;
-
-#[derive(Default)]
-struct Tally {
-    files: u64,
-    skipped: u64,
-    bytes: u64,
-    errors: u64,
-}
 
 /// Copies a folder.
 pub(super) async fn copy(args: &CpArgs, copier: Copier, output: &Output) -> Outcome {
@@ -76,15 +68,11 @@ pub(super) async fn copy(args: &CpArgs, copier: Copier, output: &Output) -> Outc
     if tree.copier.stop.is_cancelled() {
         return Err(failed(Error::canceled("interrupted")));
     }
-    if tally.errors == 0 {
+    if tally.failed == 0 {
         place.forget_place();
     }
-    report(&tally, began, output);
-    Ok(match tally {
-        Tally { errors: 0, .. } => Exit::Done,
-        Tally { files: 0, .. } => Exit::Failed,
-        _ => Exit::Partial,
-    })
+    tally.report(began, output);
+    Ok(tally.exit())
 }
 
 /// Whether a source means what the folder holds and not the folder: `photos/.`, as `cp` and `rsync` have it.
@@ -134,41 +122,32 @@ async fn copy_all(tree: &Arc<Tree>, output: &Output) -> Tally {
                 copied.unwrap_or_else(|panic| Err(Error::internal("a copy broke off").caused_by(panic)))
             }
         };
-        tally.count(copied, &mut folders, output, &bar);
+        match copied {
+            Ok(Copied::Now(bytes)) => {
+                tally.copied += 1;
+                tally.bytes += bytes;
+                bar.set_position(tally.bytes);
+            }
+            Ok(Copied::Before) => tally.skipped += 1,
+            Ok(Copied::Folder(path)) => folders.push(path),
+            Err(error) => tally.fail(&error, output, &bar),
+        }
     }
     bar.finish_and_clear();
     // A walk that still waits for room sees that nobody reads any more.
     drop(names);
-    if walk.await.is_err() {
-        tally.errors += 1;
+    if let Err(panic) = walk.await {
+        tally.fail(&Error::internal("the walk broke off").caused_by(panic), output, &bar);
     }
-    flush_folders(tree, folders, &mut tally, output).await;
+    if let Err(error) = flush_folders(tree, folders).await {
+        let why = format!("the folders could not be flushed: {error}");
+        tally.fail(&Error::new(error.kind(), why), output, &bar);
+    }
     tally
 }
 
-impl Tally {
-    fn count(&mut self, copied: Result<Copied>, folders: &mut Vec<PathBuf>, output: &Output, bar: &ProgressBar) {
-        match copied {
-            Ok(copied) => {
-                self.files += 1;
-                match copied {
-                    Copied::Now(bytes) => self.bytes += bytes,
-                    Copied::Before => self.skipped += 1,
-                    Copied::Folder(path) => folders.push(path),
-                }
-                bar.set_position(self.bytes);
-            }
-            Err(error) if error.kind() == ErrorKind::Canceled => {}
-            Err(error) => {
-                self.errors += 1;
-                bar.suspend(|| output.remark(&format!("error: {error}")));
-            }
-        }
-    }
-}
-
 /// Makes new folders and links survive a crash. Files brought their own flush along.
-async fn flush_folders(tree: &Arc<Tree>, folders: Vec<PathBuf>, tally: &mut Tally, output: &Output) {
+async fn flush_folders(tree: &Arc<Tree>, folders: Vec<PathBuf>) -> Result<()> {
     let target = tree.target.clone();
     let flush = move || -> Result<()> {
         let above = target.parent().map(Path::to_owned);
@@ -178,11 +157,7 @@ async fn flush_folders(tree: &Arc<Tree>, folders: Vec<PathBuf>, tally: &mut Tall
         Ok(())
     };
     let flushed = tokio::task::spawn_blocking(flush).await;
-    let flushed = flushed.unwrap_or_else(|panic| Err(Error::internal("the flush broke off").caused_by(panic)));
-    if let Err(error) = flushed {
-        tally.errors += 1;
-        output.remark(&format!("error: the folders could not be flushed: {error}"));
-    }
+    flushed.unwrap_or_else(|panic| Err(Error::internal("the flush broke off").caused_by(panic)))
 }
 
 /// What was done for one entry.
@@ -267,18 +242,5 @@ fn walk(root: &Path, found: &mpsc::Sender<Result<PathBuf>>) {
                 return;
             }
         }
-    }
-}
-
-fn report(tally: &Tally, began: Instant, output: &Output) {
-    let rate = (tally.bytes as f64 / began.elapsed().as_secs_f64().max(1e-6)) as u64;
-    match output.format() {
-        Format::Table => {
-            let Tally { files, skipped, bytes, errors } = tally;
-            output.line(&format!("{files} entries  {skipped} skipped  {bytes} bytes  {rate} B/s  {errors} errors"));
-        }
-        _ => output.document(&json!({
-            "entries": tally.files, "skipped": tally.skipped, "bytes": tally.bytes, "bytes_per_second": rate, "errors": tally.errors,
-        })),
     }
 }
