@@ -200,10 +200,12 @@ impl<'a> Run<'a> {
                 () = moved.cancelled() => return Ok(()),
                 () = tokio::time::sleep(self.mv.options.checkpoint_every) => {}
                 // The sender lives in `self`, so this cannot fail.
-                _ = reached.wait_for(|reached| reached.bytes >= full) => self.wait_for_mark(full, moved).await,
+                () = async { drop(reached.wait_for(|reached| reached.bytes >= full).await) } => {
+                    self.wait_for_mark(full, moved).await;
+                }
             }
             // Counted from here and not from what is saved: a store may keep nothing before the end.
-            from = self.reached();
+            from = self.hasher().map_or_else(|| self.reached(), |hasher| hasher.at());
             self.save().await?;
         }
     }
@@ -215,7 +217,7 @@ impl<'a> Run<'a> {
         tokio::select! {
             () = moved.cancelled() => {}
             () = tokio::time::sleep(self.mv.options.checkpoint_every) => {}
-            _ = hashed.wait_for(|hasher| hasher.at() >= place) => {}
+            () = async { drop(hashed.wait_for(|hasher| hasher.at() >= place).await) } => {}
         }
     }
 
