@@ -28,6 +28,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let pages = [
         ("cli.md", command_line(&binary)?),
         ("config.md", pages::settings(&known)),
+        ("connectors.md", pages::connectors(&known)),
         ("events.md", pages::events(&known)),
         ("metrics.md", metrics(&server)?),
         ("openapi.json", openapi(&server)?),

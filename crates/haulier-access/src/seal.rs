@@ -108,11 +108,12 @@ impl Sealer {
     /// Opens a sealed value; any other is returned as it is.
     ///
     /// # Errors
-    /// `Invalid` when it was sealed with another key or for another place, or was changed.
+    /// `Unavailable` when it was sealed with another key or for another place, or was changed.
     pub fn open(&self, place: &str, value: &Value) -> Result<Value> {
         let Some(sealed) = value.get(SEALED).and_then(Value::as_str) else { return Ok(value.clone()) };
         let unreadable = || {
-            Error::invalid(
+            // Another process of the same catalogue may have the right key.
+            Error::unavailable(
                 "a stored secret cannot be opened with this node's key; give the node the key it was sealed with \
                  (secrets.key), or enter the secret again",
             )

@@ -26,6 +26,8 @@ const SLICE: u64 = 8 << 20;
 const READ_BACK: u64 = 2 << 20;
 /// How far copying may run ahead of hashing: what was just written is still in the page cache.
 const MAX_LAG: u64 = 64 << 20;
+/// Fewer unsaved bytes than this are not worth a flush of their own.
+const UNSAVED_MIN: u64 = 16 << 20;
 /// Chunks waiting to be hashed when hashing takes the very buffers.
 const HASH_QUEUE: usize = 2;
 
@@ -187,13 +189,35 @@ impl<'a> Run<'a> {
         self.marks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Saves a point every so often, and before more bytes than a few parts would have to be moved again.
     pub(crate) async fn save_regularly(&self, moved: &CancellationToken) -> Result<()> {
+        let few_parts = self.mv.options.part_size.saturating_mul(self.mv.options.parts_in_flight as u64) / 2;
+        let few_parts = few_parts.max(UNSAVED_MIN);
+        let (mut reached, mut from) = (self.reached.subscribe(), self.saved());
         loop {
+            let full = from.saturating_add(few_parts);
             tokio::select! {
                 () = moved.cancelled() => return Ok(()),
                 () = tokio::time::sleep(self.mv.options.checkpoint_every) => {}
+                // The sender lives in `self`, so this cannot fail.
+                () = async { drop(reached.wait_for(|reached| reached.bytes >= full).await) } => {
+                    self.wait_for_mark(full, moved).await;
+                }
             }
+            // Counted from here and not from what is saved: a store may keep nothing before the end.
+            from = self.hasher().map_or_else(|| self.reached(), |hasher| hasher.at());
             self.save().await?;
+        }
+    }
+
+    /// Waits until the hash, which a point needs, has come as far as `place`, or the copy ends.
+    async fn wait_for_mark(&self, place: u64, moved: &CancellationToken) {
+        let Some(hashed) = &self.hashed else { return };
+        let mut hashed = hashed.subscribe();
+        tokio::select! {
+            () = moved.cancelled() => {}
+            () = tokio::time::sleep(self.mv.options.checkpoint_every) => {}
+            () = async { drop(hashed.wait_for(|hasher| hasher.at() >= place).await) } => {}
         }
     }
 

@@ -11,7 +11,7 @@ use haulier_base::{Error, Result};
 use serde_json::Value;
 
 use crate::connectors::{http, local, memory, s3, sftp, webdav};
-use crate::{Location, MemoryStore, Network};
+use crate::{Capabilities, Location, MemoryStore, Network};
 
 /// What a node allows its connectors.
 #[derive(Clone, Debug)]
@@ -92,6 +92,8 @@ pub struct Connector {
     pub redact_url: fn(&str) -> String,
     /// The URL of an object below a URL.
     pub join: fn(&str, &str) -> Result<String>,
+    /// A URL and options, as JSON, that can be opened without a network: what the reference is written from.
+    pub example: (&'static str, &'static str),
 }
 
 impl fmt::Debug for Connector {
@@ -210,6 +212,21 @@ impl Storages {
     /// The URL with its credentials shown as `***`, for logs and errors.
     pub fn redact_url(&self, url: &str) -> String {
         scheme_of(url).and_then(connector).map_or_else(|| url.to_owned(), |c| (c.redact_url)(url))
+    }
+
+    /// What the storages behind each scheme can do, in the order of the list, and whether they copy by themselves.
+    ///
+    /// # Errors
+    /// `Internal` when an example cannot be opened.
+    pub fn matrix(&self) -> Result<Vec<(&'static str, Capabilities, bool)>> {
+        let open = |connector: &Connector| {
+            let (url, options) = connector.example;
+            let options = serde_json::from_str(options).unwrap_or_default();
+            let opened = (connector.open)(&self.0, url, &options, Side::Source);
+            let storage = opened.map_err(|e| Error::internal(format!("{url} cannot be opened")).caused_by(e))?.storage;
+            Ok((connector.scheme, storage.capabilities(), storage.store().is_some()))
+        };
+        CONNECTORS.iter().filter(|connector| connector.scheme != memory::SCHEME).map(open).collect()
     }
 
     /// The schemes that every node offers.

@@ -115,7 +115,7 @@ impl Transfers {
         inner.locations.check_copy(&caller.user, source, target).await?;
         let request_hash = request_hash(&new);
         let mut transfer = Transfer::accepted(&caller.user, new, inner.catalog.now());
-        seal(&inner.locations, &mut transfer)?;
+        seal(&inner.locations, &mut transfer).await?;
         let mut tx = inner.catalog.begin("transfer.submit").await?;
         if let Some(key) = key {
             if let Some(earlier) = self.find_recorded(&mut tx, caller, key, &request_hash).await? {
@@ -215,9 +215,9 @@ impl Transfers {
     async fn cancel(&self, caller: &Caller, id: &TransferId, wait: bool) -> Result<Outcome> {
         let inner = &self.inner;
         let mut tx = inner.catalog.begin("transfer.cancel").await?;
-        let mut transfer = get_own(&mut tx, caller, id).await?;
-        // First, because the step to CANCELED may leave a task of its own.
+        // Tasks before the transfer, as executors lock them; the step to CANCELED may leave a task of its own.
         let stopped = queue::stop(&mut tx, "transfer.", id.as_str()).await?;
+        let mut transfer = get_own(&mut tx, caller, id).await?;
         step(&mut tx, &mut transfer, TransferEvent::Cancel).await?;
         // Between two attempts nobody holds the work, so nobody needs to be waited for.
         if transfer.state == TransferState::Canceling && stopped.asked == 0 {
@@ -250,10 +250,10 @@ impl Transfers {
     async fn restart(&self, caller: &Caller, id: &TransferId) -> Result<Outcome> {
         let inner = &self.inner;
         let mut tx = inner.catalog.begin("transfer.restart").await?;
+        queue::stop(&mut tx, DISCARD, id.as_str()).await?;
         let mut transfer = get_own(&mut tx, caller, id).await?;
         transfer.error = None;
         transfer.failures = 0;
-        queue::stop(&mut tx, DISCARD, id.as_str()).await?;
         step(&mut tx, &mut transfer, TransferEvent::Restart).await?;
         queue::enqueue(&mut tx, CopyTask::new_task(COPY, id, &transfer.owner, inner.catalog.now())).await?;
         publish(&mut tx, &transfer, Happened::Restarted).await?;
@@ -265,10 +265,11 @@ impl Transfers {
     async fn start(&self, caller: &Caller, id: &TransferId) -> Result<Outcome> {
         let inner = &self.inner;
         let mut tx = inner.catalog.begin("transfer.start").await?;
+        let held = queue::stop(&mut tx, HELD, id.as_str()).await?;
         let transfer = get_own(&mut tx, caller, id).await?;
         transfer.state.on(TransferEvent::Start)?;
         // Only a held task is replaced: one that starts by itself is left where it stands in the line.
-        if queue::stop(&mut tx, HELD, id.as_str()).await?.withdrawn > 0 {
+        if held.withdrawn > 0 {
             queue::enqueue(&mut tx, CopyTask::new_task(COPY, id, &transfer.owner, transfer.created_at)).await?;
         }
         tx.commit().await?;
@@ -283,9 +284,10 @@ impl Transfers {
     pub async fn delete(&self, caller: &Caller, id: &TransferId) -> Result<Outcome> {
         let inner = &self.inner;
         let mut tx = inner.catalog.begin("transfer.delete").await?;
+        // Refusals roll this back.
+        queue::stop(&mut tx, "transfer.", id.as_str()).await?;
         let transfer = get_own(&mut tx, caller, id).await?;
         transfer.state.on(TransferEvent::Delete)?;
-        queue::stop(&mut tx, "transfer.", id.as_str()).await?;
         // What no executor has ever taken, or has finished, left nothing.
         let untouched = transfer.attempts == 0 || transfer.state == TransferState::Complete;
         let discard = (!untouched).then(|| DiscardTask::for_transfer(&transfer, resume_token(&transfer)));
@@ -340,10 +342,10 @@ pub(crate) fn place_of(id: &str) -> String {
 }
 
 /// Seals the secrets in both options, so that they are never stored in clear.
-fn seal(locations: &Locations, transfer: &mut Transfer) -> Result<()> {
+async fn seal(locations: &Locations, transfer: &mut Transfer) -> Result<()> {
     let place = place_of(transfer.id.as_str());
     let (source, target) = ends(&transfer.request);
-    let sealed = (locations.seal(&place, source)?, locations.seal(&place, target)?);
+    let sealed = (locations.seal(&place, source).await?, locations.seal(&place, target).await?);
     (transfer.request.source_options, transfer.request.destination_options) = sealed;
     Ok(())
 }

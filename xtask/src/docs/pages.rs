@@ -26,6 +26,40 @@ pub(super) fn settings(known: &Value) -> String {
     page
 }
 
+/// What each row of the matrix of connectors means; the names are those of the program.
+const ABILITIES: &[(&str, &str)] = &[
+    ("read", "is a source"),
+    ("write", "is a destination"),
+    ("list", "lists what is in it, in bounded memory"),
+    ("delete", "removes objects"),
+    ("ranged_read", "reads from the middle, so that a source is not read from its start again"),
+    ("parallel_reads", "reads several ranges of one object at once"),
+    ("parallel_writes", "takes the bytes of one object in any order"),
+    ("resumable_write", "goes on with an unfinished object after a crash, in another process too"),
+    ("in_place", "writes into an object that is there (`placement: \"same\"`)"),
+    ("read_back", "reads what was written before it is published"),
+    ("store_copy", "copies within itself, without the bytes passing through Haulier"),
+];
+
+/// What each kind of storage can do.
+pub(super) fn connectors(known: &Value) -> String {
+    let all: Vec<&Value> = known["connectors"].as_array().into_iter().flatten().collect();
+    let schemes: Vec<_> = all.iter().map(|one| format!("`{}`", one["scheme"].as_str().unwrap_or_default())).collect();
+    let mut page = format!(
+        "# The storages\n\nWritten by `cargo xtask docs` from what each connector says of itself. The conformance \
+         suite proves it against real servers: it runs the checks of what is marked here, and no others. Options and \
+         examples are in [the guide](../guide/storages.md).\n\n| A storage that … | {} |\n| --- |{}\n",
+        schemes.join(" | "),
+        " --- |".repeat(all.len()),
+    );
+    for (name, meaning) in ABILITIES {
+        let mut cells = vec![*meaning];
+        cells.extend(all.iter().map(|one| if one[*name] == true { "yes" } else { "no" }));
+        row(&mut page, &cells);
+    }
+    page
+}
+
 /// Every kind of event.
 pub(super) fn events(known: &Value) -> String {
     let mut page = String::from(

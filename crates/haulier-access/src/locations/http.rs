@@ -24,7 +24,19 @@ struct Doc;
 
 /// The routes. Every request must already have passed the authenticator's layer.
 pub fn router(locations: Locations) -> Router {
-    routes().split_for_parts().0.with_state(locations)
+    routes().split_for_parts().0.method_not_allowed_fallback(wrong_method).with_state(locations)
+}
+
+async fn wrong_method(request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    body::discard_rest(body).await;
+    answer(async {
+        Caller::from_parts(&parts)?;
+        let message = format!("{} is not done here; see /openapi.json", parts.method);
+        let status = StatusCode::METHOD_NOT_ALLOWED;
+        Ok(Problem { status, code: "invalid", message, retry_after: None }.into_response())
+    })
+    .await
 }
 
 /// The OpenAPI description of [`router`].
@@ -87,12 +99,12 @@ async fn list(
 )]
 async fn create(State(locations): State<Locations>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    if content_type_is_json(&parts.headers) != JsonContentType::Json {
-        body::discard_rest(body).await;
-        return unsupported();
-    }
     answer(async {
         let caller = Caller::from_parts(&parts)?;
+        if content_type_is_json(&parts.headers) != JsonContentType::Json {
+            body::discard_rest(body).await;
+            return Ok(unsupported());
+        }
         let bytes = body::read_body(body, BODY_BYTES_MAX).await?;
         let created = locations.create(&caller, CreateLocation::read(&bytes)?).await?;
         let place = HeaderValue::from_str(&format!("/haulier/v1/locations/{}", created.name));

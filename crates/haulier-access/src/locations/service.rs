@@ -1,6 +1,7 @@
 //! The verbs: create, list, show, delete and try locations, and open what they name.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use haulier_base::{Error, ErrorKind, Result};
 use haulier_catalog::Catalog;
@@ -51,26 +52,41 @@ struct Inner {
     storages: Storages,
     sealer: Sealer,
     configured: Configured,
+    /// Whether the catalogue's key is known to be ours.
+    agreed: AtomicBool,
 }
 
 impl Locations {
     /// Builds the locations of a node, and makes sure that its key is the one that the catalogue's secrets were
-    /// sealed with.
+    /// sealed with, once there are any.
     ///
     /// # Errors
     /// `Invalid` when it is another key.
     pub async fn new(catalog: Catalog, storages: Storages, sealer: Sealer, configured: Configured) -> Result<Self> {
-        let mut tx = catalog.begin("locations.key").await?;
-        let agreed = store::agree_on_key(&mut tx, sealer.fingerprint()).await?;
-        tx.commit().await?;
-        if agreed != sealer.fingerprint() {
-            return Err(Error::invalid(format!(
-                "the secrets in the catalogue were sealed with the key {agreed}, and this process has the key {}: \
-                 give all processes of one catalogue the same secrets.key",
-                sealer.fingerprint()
-            )));
+        let mut tx = catalog.read().await?;
+        let agreed = store::find_key(&mut tx).await?;
+        refuse_other_key(agreed.as_deref(), &sealer)?;
+        drop(tx);
+        let agreed = AtomicBool::new(agreed.is_some());
+        Ok(Self { inner: Arc::new(Inner { catalog, storages, sealer, configured, agreed }) })
+    }
+
+    /// Seals the secrets in options for a place. With the first one, this process's key becomes the catalogue's.
+    async fn seal_for(&self, place: &str, url: &str, options: &Value) -> Result<Value> {
+        let (inner, mut any) = (&self.inner, false);
+        let sealed = inner.storages.map_secrets(url, options, |secret| {
+            any = true;
+            inner.sealer.seal(place, secret)
+        })?;
+        if any && !inner.agreed.load(Ordering::Relaxed) {
+            let mut tx = inner.catalog.begin("locations.key").await?;
+            store::record_key(&mut tx, inner.sealer.fingerprint()).await?;
+            let agreed = store::find_key(&mut tx).await?;
+            tx.commit().await?;
+            refuse_other_key(agreed.as_deref(), &inner.sealer)?;
+            inner.agreed.store(true, Ordering::Relaxed);
         }
-        Ok(Self { inner: Arc::new(Inner { catalog, storages, sealer, configured }) })
+        Ok(sealed)
     }
 
     /// Creates a location of the caller's. Its secrets are sealed before they are stored.
@@ -88,7 +104,7 @@ impl Locations {
         self.check_base(&new).await?;
         let place = place_of(&caller.user, &new.name);
         let mut location = NamedLocation {
-            options: inner.storages.map_secrets(&new.url, &new.options, |secret| inner.sealer.seal(&place, secret))?,
+            options: self.seal_for(&place, &new.url, &new.options).await?,
             name: new.name.clone(),
             url: new.url.clone(),
             origin: Origin::Api,
@@ -223,9 +239,11 @@ impl Locations {
     }
 
     /// Options fit for storing: their secrets sealed for `place`.
-    pub fn seal(&self, place: &str, request: Request<'_>) -> Result<Value> {
-        let seal = |secret: &Value| self.inner.sealer.seal(place, secret);
-        self.inner.storages.map_secrets(request.url, request.options, seal)
+    ///
+    /// # Errors
+    /// `Invalid` when another process has sealed the catalogue's secrets with another key.
+    pub async fn seal(&self, place: &str, request: Request<'_>) -> Result<Value> {
+        self.seal_for(place, request.url, request.options).await
     }
 
     /// Options fit for showing: their secrets as `***`.
@@ -271,6 +289,17 @@ impl Locations {
         }
         let mut tx = self.inner.catalog.read().await?;
         store::find(&mut tx, owner, name).await
+    }
+}
+
+fn refuse_other_key(agreed: Option<&str>, sealer: &Sealer) -> Result<()> {
+    match agreed {
+        Some(agreed) if agreed != sealer.fingerprint() => Err(Error::invalid(format!(
+            "the secrets in the catalogue are sealed with the key {agreed}, and this process has the key {}: give all \
+             processes of one catalogue the same secrets.key",
+            sealer.fingerprint()
+        ))),
+        _ => Ok(()),
     }
 }
 

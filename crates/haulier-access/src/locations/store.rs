@@ -37,14 +37,17 @@ pub(super) async fn delete(tx: &mut Tx, owner: &str, name: &str) -> Result<bool>
     Ok(tx.execute(DELETE, args![owner, name]).await? == 1)
 }
 
-/// Records the fingerprint of the one sealing key of a catalogue; says which one is recorded.
-pub(super) async fn agree_on_key(tx: &mut Tx, fingerprint: &str) -> Result<String> {
+/// Records the fingerprint of the one sealing key of a catalogue, unless one is recorded.
+pub(super) async fn record_key(tx: &mut Tx, fingerprint: &str) -> Result<()> {
     const RECORD: Sql =
         Sql::both("INSERT INTO sealing_keys (id, fingerprint) VALUES (1, $1) ON CONFLICT (id) DO NOTHING");
+    tx.execute(RECORD, args![fingerprint]).await.map(drop)
+}
+
+/// The fingerprint of the key that the catalogue's secrets are sealed with; none while there are none.
+pub(super) async fn find_key(tx: &mut Tx) -> Result<Option<String>> {
     const FIND: Sql = Sql::both("SELECT fingerprint FROM sealing_keys WHERE id = 1");
-    tx.execute(RECORD, args![fingerprint]).await?;
-    let row = tx.fetch_optional(FIND, args![]).await?;
-    row.ok_or_else(|| Error::internal("the sealing key's fingerprint vanished"))?.text("fingerprint")
+    tx.fetch_optional(FIND, args![]).await?.map(|row| row.text("fingerprint")).transpose()
 }
 
 fn read(row: &Row) -> Result<NamedLocation> {

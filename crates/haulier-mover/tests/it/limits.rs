@@ -121,3 +121,15 @@ async fn a_slow_source_saves_points_on_the_way_and_is_no_silent_one() {
     let outcome = go(&mv, &notes).await.unwrap();
     assert!(!outcome.started_over && target.find(&path("target")).unwrap() == bytes);
 }
+
+#[tokio::test]
+async fn a_fast_copy_saves_points_by_bytes_and_not_only_by_time() {
+    let bytes = pattern(100 << 20);
+    let (source, target) = store_with(&bytes);
+    let mut mv = a_move(Arc::new(source), Arc::new(target));
+    (mv.options.part_size, mv.options.checkpoint_every) = (8 << 20, Duration::from_secs(3600));
+    let notes = Notes::default();
+    go(&mv, &notes).await.unwrap();
+    let points: Vec<u64> = notes.points.lock().unwrap().iter().map(|point| point.safe).collect();
+    assert!(points.len() >= 2 && points.is_sorted(), "{points:?}");
+}

@@ -42,6 +42,7 @@ pub(crate) const CONNECTOR: Connector = Connector {
     },
     redact_url: str::to_owned,
     join: join_literal,
+    example: ("memory://bucket/key", "{}"),
 };
 
 fn open(environment: &Environment, url: &str, _options: &Value, _side: Side) -> Result<Location> {

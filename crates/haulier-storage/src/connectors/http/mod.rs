@@ -40,6 +40,7 @@ pub(crate) const HTTP: Connector = Connector {
     identity: |_, _| None,
     redact_url: options::redact_url,
     join: join_encoded,
+    example: ("https://data.example/object", "{}"),
 };
 
 pub(crate) const HTTPS: Connector = Connector { scheme: "https", ..HTTP };

@@ -23,6 +23,7 @@ pub(crate) const CONNECTOR: Connector = Connector {
     identity,
     redact_url: str::to_owned,
     join: join_encoded,
+    example: ("file:///dev/null", "{}"),
 };
 
 /// Host and decoded path of a `file:` URL.

@@ -52,6 +52,7 @@ pub(crate) const CONNECTOR: Connector = Connector {
     identity: |_, _| None,
     redact_url: S3Url::redact,
     join: join_literal,
+    example: ("s3://bucket/key", r#"{"anonymous": true}"#),
 };
 
 fn open(environment: &Environment, url: &str, options: &Value, _side: Side) -> Result<Location> {

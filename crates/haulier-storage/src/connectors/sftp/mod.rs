@@ -46,6 +46,7 @@ pub(crate) const CONNECTOR: Connector = Connector {
     identity,
     redact_url: settings::redact_url,
     join: join_strictly,
+    example: ("sftp://ann@files.example/path", r#"{"password": "p"}"#),
 };
 
 fn open(environment: &Environment, url: &str, options: &Value, _side: Side) -> Result<Location> {

@@ -38,6 +38,7 @@ pub(crate) const WEBDAV: Connector = Connector {
     identity: |_, url| settings::identity(url),
     redact_url: settings::redact_url,
     join: join_strictly,
+    example: ("webdav://files.example/path", "{}"),
 };
 
 pub(crate) const WEBDAVS: Connector = Connector { scheme: "webdavs", ..WEBDAV };
