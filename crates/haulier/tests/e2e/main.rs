@@ -10,5 +10,6 @@ mod kill_loop;
 mod node;
 mod story;
 mod surface;
+mod trees;
 mod web;
 mod workers;

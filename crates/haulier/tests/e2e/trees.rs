@@ -1,0 +1,98 @@
+//! `haulier cp -r` to storages and back, against the servers that `cargo xtask test` starts.
+
+#![allow(clippy::disallowed_methods, reason = "the test command hands the servers over in the environment")]
+
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::node::haulier;
+
+fn server(variable: &str) -> Value {
+    let text = std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set: run cargo xtask test"));
+    serde_json::from_str(&text).unwrap()
+}
+
+/// Files in folders, last changed an hour ago.
+fn plant(tree: &Path) -> Vec<(&'static str, Vec<u8>)> {
+    let pattern = |len: u32| (0..len).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect::<Vec<u8>>();
+    let files = vec![
+        ("one", pattern(100_000)),
+        ("empty", Vec::new()),
+        ("deep/er/two words", pattern(7)),
+        ("deep/100% é#?.txt", pattern(6_000_000)),
+    ];
+    for (name, bytes) in &files {
+        let path = tree.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, bytes).unwrap();
+        let changed = fs::metadata(&path).unwrap().modified().unwrap() - Duration::from_secs(3600);
+        fs::File::options().append(true).open(&path).unwrap().set_modified(changed).unwrap();
+    }
+    files
+}
+
+fn copied(folder: &Path, arguments: &[&str]) -> (Option<i32>, Value, String) {
+    let mut command = haulier(folder);
+    let ended = command.args(["-o", "json", "cp", "-r"]).args(arguments).stderr(Stdio::piped()).output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    (ended.status.code(), serde_json::from_slice(&ended.stdout).unwrap_or_default(), said)
+}
+
+/// There, there again, and back.
+fn round_trip(url: &str, options: &Value) {
+    let folder = tempfile::tempdir().unwrap();
+    let files = plant(&folder.path().join("tree"));
+    fs::write(folder.path().join("options"), options.to_string()).unwrap();
+    let there = ["tree", url, "--target-options", "@options"];
+    let (code, report, said) = copied(folder.path(), &there);
+    assert_eq!((code, &report["copied"]), (Some(0), &json!(4)), "{report} {said}");
+    let (code, report, said) = copied(folder.path(), &there);
+    assert_eq!((code, &report["copied"], &report["skipped"]), (Some(0), &json!(0), &json!(4)), "{report} {said}");
+    let (code, report, said) = copied(folder.path(), &[url, "back", "--source-options", "@options"]);
+    assert_eq!((code, &report["copied"]), (Some(0), &json!(4)), "{report} {said}");
+    for (name, bytes) in files {
+        assert!(fs::read(folder.path().join("back").join(name)).unwrap() == bytes, "{name}");
+    }
+    let missing = format!("{url}-missing");
+    let (code, _, said) = copied(folder.path(), &[&missing, "none", "--source-options", "@options"]);
+    assert_eq!(code, Some(3), "{said}");
+}
+
+#[test]
+fn a_tree_goes_to_s3_and_back_and_bad_names_fail_alone() {
+    let mut options = server("HAULIER_TEST_S3");
+    let bucket = options.as_object_mut().unwrap().remove("bucket").unwrap();
+    let url = format!("s3://{}/trees-{}/a", bucket.as_str().unwrap(), std::process::id());
+    round_trip(&url, &options);
+
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("file"), b"x").unwrap();
+    fs::write(folder.path().join("options"), options.to_string()).unwrap();
+    let odd = format!("{url}/a//b");
+    let mut command = haulier(folder.path());
+    assert!(command.args(["cp", "file", &odd, "--target-options", "@options"]).status().unwrap().success());
+    let (code, report, said) = copied(folder.path(), &[&url, "back", "--source-options", "@options"]);
+    assert_eq!((code, &report["copied"], &report["failed"]), (Some(6), &json!(4), &json!(1)), "{report} {said}");
+    assert!(said.contains("a//b") && !folder.path().join("back/a").exists(), "{said}");
+}
+
+#[test]
+fn a_tree_goes_over_sftp_and_back() {
+    let server = server("HAULIER_TEST_SFTP");
+    let text = |name: &str| server[name].as_str().unwrap();
+    let key = fs::read_to_string(text("private_key_file")).unwrap();
+    let (user, address, folder) = (text("user"), text("address"), text("folder"));
+    let url = format!("sftp://{user}@{address}{folder}/trees-{}", std::process::id());
+    round_trip(&url, &json!({"private_key": key, "host_key": text("host_key")}));
+}
+
+#[test]
+fn a_tree_goes_over_webdav_and_back() {
+    let server = server("HAULIER_TEST_WEBDAV");
+    let url = format!("webdav://{}/trees-{}", server["address"].as_str().unwrap(), std::process::id());
+    round_trip(&url, &json!({"user": server["user"], "password": server["password"]}));
+}
