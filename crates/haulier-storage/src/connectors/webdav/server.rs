@@ -154,9 +154,14 @@ impl Server {
         }
         for folder in missing.into_iter().rev() {
             let response = self.ask(b"MKCOL", &self.url_of(&format!("{folder}/"))?, &[]).await?;
-            // Somebody else may have made it in the meantime.
-            if !response.status().is_success() && response.status() != StatusCode::METHOD_NOT_ALLOWED {
-                return Err(refused(&response));
+            if response.status().is_success() || response.status() == StatusCode::METHOD_NOT_ALLOWED {
+                continue;
+            }
+            // Somebody else may be making it: servers answer that in many ways (Apache with 403).
+            let refusal = refused(&response);
+            match missing_is_none(self.stat(folder).await)? {
+                Some(found) if found.kind == ObjectKind::Directory => {}
+                _ => return Err(refusal),
             }
         }
         Ok(())
