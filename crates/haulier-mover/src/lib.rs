@@ -173,9 +173,9 @@ pub async fn move_object(
             if run.reached() - run.saved() > FLUSH_FIRST {
                 writer.flush().await?;
             }
-            prove::unpublished(&mv, writer.as_ref(), run.reached(), checksum.as_ref()).await?;
+            let read_back = prove::unpublished(&mv, writer.as_ref(), run.reached(), checksum.as_ref()).await?;
             refuse_changed_source(&mv, footing.version.as_ref()).await?;
-            Ok((copied, checksum, run.reached(), run.saved()))
+            Ok((copied, checksum, run.reached(), run.saved(), read_back))
         };
         let result = tokio::select! {
             biased;
@@ -187,7 +187,7 @@ pub async fn move_object(
             Err(error) => Err(keep_or_remove(error, &run, stop).await),
         }
     };
-    let (copied, checksum, bytes, saved) = match attempted {
+    let (copied, checksum, bytes, saved, read_back) = match attempted {
         Ok(done) => done,
         Err((error, leftover)) => {
             let leftover = leftover.if_ours(checkpoint).await;
@@ -195,7 +195,12 @@ pub async fn move_object(
         }
     };
     let written = publish(&mv, writer, checkpoint, bytes, saved > 0).await?;
-    let proof = prove::published(&mv, &written, checksum.as_ref()).await?;
+    let proof = match prove::published(&mv, &written, read_back, checksum.as_ref()).await {
+        Err(error) if error.kind() == ErrorKind::Corrupt => {
+            return Err(take_back(&mv, checkpoint, saved > 0, error).await);
+        }
+        proof => proof?,
+    };
     progress.set_safe(bytes);
     Ok(MoveOutcome {
         proof,
@@ -275,6 +280,19 @@ async fn give_up(error: Error, run: &Run<'_>) -> (Error, Leftover) {
             (error, Leftover::Kept)
         }
     }
+}
+
+/// Removes a published target that holds other bytes than it was given; first they cease to count.
+async fn take_back(mv: &Move, checkpoint: &dyn Checkpoint, has_point: bool, error: Error) -> Error {
+    if has_point && let Err(trouble) = checkpoint.start_over().await {
+        return if trouble.kind() == ErrorKind::LostLease { trouble } else { error };
+    }
+    if mv.options.placement == Placement::Replace
+        && let Err(trouble) = mv.target.storage.delete(&mv.target.path).await
+    {
+        tracing::warn!(error = ?trouble, "cannot remove a target that holds other bytes than it was given");
+    }
+    error
 }
 
 async fn leave(writer: Box<dyn ObjectWriter>, leftover: Leftover, error: Error) -> Error {

@@ -3,7 +3,7 @@
 //! Reading back is the caller's choice: it costs a second pass over the bytes.
 
 use haulier_base::{Checksum, Error, Result};
-use haulier_storage::{ObjectWriter, Placement, ReadRequest, Written};
+use haulier_storage::{ObjectKind, ObjectWriter, ReadRequest, Written};
 use tokio::time::timeout;
 
 use crate::Move;
@@ -13,14 +13,15 @@ use crate::verify::{Hasher, Proof, Verify};
 /// Read back at once.
 const PIECE: u64 = 2 << 20;
 
-/// Reads an unpublished target again, where that is asked for and can be done.
+/// Reads an unpublished target again, where that is asked for and can be done; says whether it was.
 pub(crate) async fn unpublished(
     mv: &Move,
     writer: &dyn ObjectWriter,
     length: u64,
     wanted: Option<&Checksum>,
-) -> Result<()> {
-    let (Verify::ReadBack, true, Some(wanted)) = (mv.options.verify, can_before(mv), wanted) else { return Ok(()) };
+) -> Result<bool> {
+    let can = mv.target.storage.capabilities().read_back;
+    let (Verify::ReadBack, true, Some(wanted)) = (mv.options.verify, can, wanted) else { return Ok(false) };
     writer.flush().await?;
     writer.forget_cached().await?;
     let mut hasher = Hasher::default();
@@ -30,19 +31,28 @@ pub(crate) async fn unpublished(
         match read? {
             Some(bytes) if !bytes.is_empty() => hasher = hasher.update(bytes).await?,
             // A device keeps nothing that could be read again.
-            None if hasher.at() == 0 => return Ok(()),
+            None if hasher.at() == 0 => return Ok(false),
             _ => return Err(differs(&hasher.checksum(), wanted)),
         }
     }
-    if hasher.checksum() == *wanted { Ok(()) } else { Err(differs(&hasher.checksum(), wanted)) }
+    if hasher.checksum() == *wanted { Ok(true) } else { Err(differs(&hasher.checksum(), wanted)) }
 }
 
 /// Says how a published target was proven; reads it again, where that could not be done before.
-pub(crate) async fn published(mv: &Move, written: &Written, wanted: Option<&Checksum>) -> Result<Proof> {
+///
+/// # Errors
+/// `Corrupt` when it holds other bytes than it was given: they are visible by now, and the caller removes them.
+pub(crate) async fn published(
+    mv: &Move,
+    written: &Written,
+    read_back: bool,
+    wanted: Option<&Checksum>,
+) -> Result<Proof> {
+    let can_again = written.meta.kind == ObjectKind::Regular && mv.target.storage.capabilities().read;
     match (mv.options.verify, wanted) {
         (Verify::None, _) => Ok(Proof::Length),
-        (Verify::ReadBack, Some(_)) if can_before(mv) => Ok(Proof::ReadBack),
-        (Verify::ReadBack, Some(wanted)) if mv.target.storage.capabilities().read => {
+        (Verify::ReadBack, Some(_)) if read_back => Ok(Proof::ReadBack),
+        (Verify::ReadBack, Some(wanted)) if can_again => {
             read_again(mv, written, wanted).await?;
             Ok(Proof::ReadBack)
         }
@@ -54,10 +64,6 @@ pub(crate) async fn published(mv: &Move, written: &Written, wanted: Option<&Chec
     }
 }
 
-fn can_before(mv: &Move) -> bool {
-    mv.target.storage.capabilities().read_back
-}
-
 async fn read_again(mv: &Move, written: &Written, wanted: &Checksum) -> Result<()> {
     let (storage, path) = (&mv.target.storage, &mv.target.path);
     let request = ReadRequest { version: written.meta.version.clone(), ..ReadRequest::default() };
@@ -67,15 +73,7 @@ async fn read_again(mv: &Move, written: &Written, wanted: &Checksum) -> Result<(
     while let Some(bytes) = stream.next().await? {
         hasher = hasher.update(bytes).await?;
     }
-    if hasher.checksum() == *wanted {
-        return Ok(());
-    }
-    if mv.options.placement == Placement::Replace
-        && let Err(trouble) = storage.delete(path).await
-    {
-        tracing::warn!(error = ?trouble, "cannot remove a target that holds other bytes than it was given");
-    }
-    Err(differs(&hasher.checksum(), wanted))
+    if hasher.checksum() == *wanted { Ok(()) } else { Err(differs(&hasher.checksum(), wanted)) }
 }
 
 fn differs(found: &Checksum, wanted: &Checksum) -> Error {

@@ -3,6 +3,7 @@
 use super::*;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
+use haulier_mover::Proof;
 use haulier_storage::{
     Capabilities, ListedObject, ObjectMeta, ObjectRead, ObjectWriter, Placement, ReadRequest, Version, WriteRequest,
 };
@@ -83,6 +84,14 @@ async fn the_null_device_takes_everything_and_is_still_there() {
         mv.target = files().open_target("file:///dev/null", &serde_json::Value::Null).unwrap();
         let outcome = go(&mv, &Notes::default()).await.unwrap();
         assert_eq!((outcome.bytes, outcome.checksum), (length as u64, Some(sha256(&bytes))));
+        if length > 0 {
+            mv.options.verify = Verify::ReadBack;
+            assert_eq!(
+                go(&mv, &Notes::default()).await.unwrap().proof,
+                Proof::Written,
+                "there is nothing to read back"
+            );
+        }
         assert!(!std::fs::metadata("/dev/null").unwrap().is_file());
     }
 }

@@ -279,3 +279,18 @@ async fn reading_back_finds_what_the_store_holds_instead() {
     assert_eq!(error.kind(), ErrorKind::Corrupt);
     assert!(store.objects.find(&path("target")).is_none(), "wrong bytes do not stay");
 }
+
+#[tokio::test]
+async fn bytes_that_were_safe_cease_to_count_when_they_are_read_back_wrong() {
+    let bytes = pattern(1_234_567);
+    let store = PartStore::new(false);
+    let mut mv = a_move(breaking(&bytes, 1, 350_000), Arc::new(store.clone()));
+    (mv.options.parts_in_flight, mv.options.verify) = (1, Verify::ReadBack);
+    let notes = Notes::default();
+    go(&mv, &notes).await.unwrap_err();
+    mv.resume = notes.last();
+    store.seen.lock().unwrap().corrupt = true;
+    assert_eq!(go(&mv, &notes).await.unwrap_err().kind(), ErrorKind::Corrupt);
+    assert_eq!(*notes.started_over.lock().unwrap(), 1, "progress counts bytes that are there");
+    assert!(store.objects.find(&path("target")).is_none());
+}
