@@ -11,6 +11,8 @@ pub struct Capabilities {
     pub list: bool,
     /// `delete` works.
     pub delete: bool,
+    /// Every text is a key of its own: empty parts, `.` and `..` are kept, and lead nowhere.
+    pub any_key: bool,
     /// A read can start in the middle without moving the bytes before it.
     pub ranged_read: bool,
     /// Several reads of one object at once make sense.

@@ -102,6 +102,10 @@ impl fmt::Debug for Connector {
     }
 }
 
+/// Members of a target's options that mean the same for every connector, and that none of them reads: they are about
+/// the copy and not about the place.
+pub const COPY_OPTIONS: &[&str] = &["placement", "create_parents", "verify", "rate_bytes_per_second", "checksum"];
+
 /// The one list of connectors.
 pub static CONNECTORS: &[Connector] = &[
     local::CONNECTOR,
@@ -186,31 +190,13 @@ impl Storages {
     }
 
     /// The options with every secret shown as `***`.
-    pub fn redact(&self, url: &str, options: &Value) -> Value {
-        Self::redact_options(url, options)
-    }
-
-    /// The options with every secret shown as `***`.
     pub fn redact_options(url: &str, options: &Value) -> Value {
         let hidden = map_members(options, secret_members(url), &mut |_| Ok(Value::from("***")));
         hidden.unwrap_or(Value::Null)
     }
 
     /// The URL with its credentials shown as `***`.
-    pub fn redact_url_of(url: &str) -> String {
-        scheme_of(url).and_then(connector).map_or_else(|| url.to_owned(), |c| (c.redact_url)(url))
-    }
-
-    /// The options with every secret put through `act`.
-    ///
-    /// # Errors
-    /// What `act` says.
-    pub fn map_secrets(&self, url: &str, options: &Value, act: impl FnMut(&Value) -> Result<Value>) -> Result<Value> {
-        map_secrets(url, options, act)
-    }
-
-    /// The URL with its credentials shown as `***`, for logs and errors.
-    pub fn redact_url(&self, url: &str) -> String {
+    pub fn redact_url(url: &str) -> String {
         scheme_of(url).and_then(connector).map_or_else(|| url.to_owned(), |c| (c.redact_url)(url))
     }
 

@@ -13,7 +13,7 @@ pub mod object;
 pub mod storage;
 
 pub use capability::Capabilities;
-pub use connector::{CONNECTORS, Connector, StorageConfig, Storages, connector, map_secrets, scheme_of};
+pub use connector::{CONNECTORS, COPY_OPTIONS, Connector, StorageConfig, Storages, connector, map_secrets, scheme_of};
 pub use connectors::memory::MemoryStore;
 pub use connectors::network::Network;
 pub use object::{

@@ -167,7 +167,7 @@ fn without_secrets<S: Serializer>(
 ) -> Result<S::Ok, S::Error> {
     let shown = locations.iter().map(|(name, location)| {
         let options = Storages::redact_options(&location.url, &location.options);
-        (name, serde_json::json!({ "url": Storages::redact_url_of(&location.url), "options": options }))
+        (name, serde_json::json!({ "url": Storages::redact_url(&location.url), "options": options }))
     });
     serializer.collect_map(shown)
 }

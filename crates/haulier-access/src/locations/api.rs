@@ -69,7 +69,7 @@ impl LocationView {
     pub(super) fn new(location: NamedLocation) -> Self {
         Self {
             options: Storages::redact_options(&location.url, &location.options),
-            url: Storages::redact_url_of(&location.url),
+            url: Storages::redact_url(&location.url),
             name: location.name,
             origin: match location.origin {
                 Origin::Api => "api",

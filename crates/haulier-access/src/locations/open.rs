@@ -4,13 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use haulier_base::{Error, Result};
-use haulier_storage::{Location, Storages, connector, scheme_of};
+use haulier_storage::{COPY_OPTIONS, Location, Storages, connector, scheme_of};
 use serde_json::Value;
 
 use super::model::NamedLocation;
-
-/// Options that belong to the copy and not to the place, so that they may stand beside a named location.
-const COPY_MEMBERS: &[&str] = &["placement", "create_parents", "verify", "rate_bytes_per_second", "checksum"];
 
 /// The locations of a node's configuration, by name.
 pub type Configured = Arc<BTreeMap<String, NamedLocation>>;
@@ -37,22 +34,16 @@ pub(super) fn name_of(url: &str) -> Option<(&str, &str)> {
     Some((scheme, &url[scheme.len() + 1..]))
 }
 
-/// The object of a named location. Its options are fixed: with other ones, such as another endpoint, its secrets
-/// could be had by whoever may use it.
-pub(super) fn resolve(storages: &Storages, location: &NamedLocation, path: &str, options: &Value) -> Result<Resolved> {
-    if let Value::Object(members) = options
-        && let Some(other) = members.keys().find(|name| !COPY_MEMBERS.contains(&name.as_str()))
-    {
-        return Err(Error::invalid(format!(
-            "the option \"{other}\" cannot be given beside the named location \"{}\", which has its own options",
-            location.name
-        )));
+/// Refuses options beside a named location that are not about the copy: with another endpoint, say, its secrets could
+/// be had by whoever may use it.
+pub(super) fn refuse_other_options(name: &str, options: &Value) -> Result<()> {
+    let members = options.as_object().into_iter().flat_map(|members| members.keys());
+    match members.into_iter().find(|member| !COPY_OPTIONS.contains(&member.as_str())) {
+        Some(other) => Err(Error::invalid(format!(
+            "the option \"{other}\" cannot be given beside the named location \"{name}\", which has its own options"
+        ))),
+        None => Ok(()),
     }
-    let mut joined = location.options.clone();
-    if let (Value::Object(joined), Value::Object(members)) = (&mut joined, options) {
-        joined.extend(members.clone());
-    }
-    Ok(Resolved { url: storages.join(&location.url, path)?, options: joined })
 }
 
 /// Which end of a move is opened.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use haulier_base::{Error, ErrorKind, Result};
 use haulier_catalog::Catalog;
-use haulier_storage::{Location, Storages};
+use haulier_storage::{Location, Storages, map_secrets};
 use serde_json::Value;
 
 use super::model::{NamedLocation, Origin, check_name, check_url};
@@ -74,7 +74,7 @@ impl Locations {
     /// Seals the secrets in options for a place. With the first one, this process's key becomes the catalogue's.
     async fn seal_for(&self, place: &str, url: &str, options: &Value) -> Result<Value> {
         let (inner, mut any) = (&self.inner, false);
-        let sealed = inner.storages.map_secrets(url, options, |secret| {
+        let sealed = map_secrets(url, options, |secret| {
             any = true;
             inner.sealer.seal(place, secret)
         })?;
@@ -83,7 +83,9 @@ impl Locations {
             store::record_key(&mut tx, inner.sealer.fingerprint()).await?;
             let agreed = store::find_key(&mut tx).await?;
             tx.commit().await?;
-            refuse_other_key(agreed.as_deref(), &inner.sealer)?;
+            // Not the caller's fault, and another process may have the right key.
+            refuse_other_key(agreed.as_deref(), &inner.sealer)
+                .map_err(|other| Error::unavailable(other.message().to_owned()))?;
             inner.agreed.store(true, Ordering::Relaxed);
         }
         Ok(sealed)
@@ -137,7 +139,13 @@ impl Locations {
     }
 
     /// The caller's locations and those of the configuration, in the order of names, after a name.
+    ///
+    /// # Errors
+    /// `Invalid` when the limit is 0.
     pub async fn list(&self, caller: &Caller, after: Option<&str>, limit: usize) -> Result<LocationPage> {
+        if limit == 0 {
+            return Err(Error::invalid("limit: must be at least 1"));
+        }
         let limit = limit.min(PAGE_MAX);
         let after = after.unwrap_or("");
         let mut tx = self.inner.catalog.read().await?;
@@ -241,20 +249,20 @@ impl Locations {
     /// Options fit for storing: their secrets sealed for `place`.
     ///
     /// # Errors
-    /// `Invalid` when another process has sealed the catalogue's secrets with another key.
+    /// `Unavailable` when another process has sealed the catalogue's secrets with another key.
     pub async fn seal(&self, place: &str, request: Request<'_>) -> Result<Value> {
         self.seal_for(place, request.url, request.options).await
     }
 
     /// Options fit for showing: their secrets as `***`.
     pub fn redact(&self, request: Request<'_>) -> Value {
-        self.inner.storages.redact(request.url, request.options)
+        Storages::redact_options(request.url, request.options)
     }
 
     /// A plain URL with opened secrets. A name is looked up for the owner.
     async fn resolve(&self, owner: &str, place: &str, request: Request<'_>) -> Result<Resolved> {
         let inner = &self.inner;
-        let options = inner.storages.map_secrets(request.url, request.options, |s| inner.sealer.open(place, s))?;
+        let options = map_secrets(request.url, request.options, |s| inner.sealer.open(place, s))?;
         let Some((name, path)) = name_of(request.url) else {
             return Ok(Resolved { url: request.url.to_owned(), options });
         };
@@ -262,14 +270,8 @@ impl Locations {
             // The storages say what is wrong with a URL of no known scheme.
             return Ok(Resolved { url: request.url.to_owned(), options });
         };
-        let mut object = self.object_of(owner, &location, path)?;
-        let copy = open::resolve(&inner.storages, &location, path, &options)?;
-        if let (Value::Object(all), Value::Object(given)) = (&mut object.options, copy.options) {
-            for (member, value) in given {
-                all.entry(member).or_insert(value);
-            }
-        }
-        Ok(object)
+        open::refuse_other_options(name, &options)?;
+        self.object_of(owner, &location, path)
     }
 
     /// An object of a location, its secrets opened.
@@ -279,7 +281,7 @@ impl Locations {
         let open = |secret: &Value| inner.sealer.open(&place, secret);
         Ok(Resolved {
             url: inner.storages.join(&location.url, path)?,
-            options: inner.storages.map_secrets(&location.url, &location.options, open)?,
+            options: map_secrets(&location.url, &location.options, open)?,
         })
     }
 

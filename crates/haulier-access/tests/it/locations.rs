@@ -119,7 +119,9 @@ both_databases! {
             assert!(message.contains(said), "{body}: {message}");
         }
         assert_eq!(place.ask(Method::POST, "", None).await.0, StatusCode::UNSUPPORTED_MEDIA_TYPE);
-        assert_eq!(place.ask(Method::GET, "?limit=many", None).await.0, StatusCode::BAD_REQUEST);
+        for limit in ["many", "0", "-1"] {
+            assert_eq!(place.ask(Method::GET, &format!("?limit={limit}"), None).await.0, StatusCode::BAD_REQUEST);
+        }
     }
 
     async fn secrets_are_stored_sealed_and_other_keys_are_refused(catalog: TestCatalog) {

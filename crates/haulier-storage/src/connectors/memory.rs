@@ -144,6 +144,7 @@ impl Storage for MemoryStore {
             write: true,
             list: true,
             delete: true,
+            any_key: true,
             ranged_read: true,
             parallel_reads: true,
             parallel_writes: true,

@@ -5,10 +5,7 @@
 use haulier_base::{Error, Result};
 use serde_json::{Map, Value};
 
-use crate::connector::join_encoded;
-
-/// Members that mean the same for every target; the transfer itself reads them.
-const COMMON: &[&str] = &["placement", "create_parents", "verify", "rate_bytes_per_second", "checksum"];
+use crate::connector::{COPY_OPTIONS, join_encoded};
 
 /// The members of one options object.
 pub(crate) struct Members<'a>(Option<&'a Map<String, Value>>);
@@ -62,7 +59,7 @@ pub(crate) fn join_strictly(url: &str, path: &str) -> Result<String> {
 }
 
 fn is_known(name: &str, known: &[&str]) -> bool {
-    known.contains(&name) || COMMON.contains(&name)
+    known.contains(&name) || COPY_OPTIONS.contains(&name)
 }
 
 #[cfg(test)]

@@ -231,7 +231,7 @@ fn options_are_checked_and_redacted() {
     let url = "HTTPS://a.example/x";
     let options = json!({"password": "p", "username": "u", "headers": {"X": "y"}});
     storages.check_source(url, &options).unwrap();
-    assert_eq!(storages.redact(url, &options), json!({"password": "***", "username": "u", "headers": "***"}));
+    assert_eq!(Storages::redact_options(url, &options), json!({"password": "***", "username": "u", "headers": "***"}));
     assert!(storages.check_source(url, &json!({"pasword": "p"})).unwrap_err().message().contains("pasword"));
     for (bad, side) in [("http:", "source"), ("nope://x", "source"), ("bad_form", "source"), (url, "target")] {
         let outcome = match side {

@@ -78,6 +78,7 @@ impl Storage for LocalStorage {
             write: true,
             list: true,
             delete: true,
+            any_key: false,
             ranged_read: true,
             parallel_reads: true,
             parallel_writes: true,

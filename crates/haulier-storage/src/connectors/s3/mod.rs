@@ -89,6 +89,7 @@ impl Storage for S3Storage {
             write: true,
             list: true,
             delete: true,
+            any_key: true,
             ranged_read: true,
             parallel_reads: true,
             resumable_write: true,

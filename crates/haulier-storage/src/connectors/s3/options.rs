@@ -14,9 +14,6 @@ use crate::connector::Environment;
 /// Members whose values are never shown.
 pub(super) const SECRET_MEMBERS: &[&str] = &["secret_access_key", "session_token"];
 
-/// Members that whoever asks for the copy understands, not the store.
-const NOT_OURS: &[&str] = &["placement", "create_parents", "verify", "rate_bytes_per_second", "checksum"];
-
 /// A certificate bundle is no larger.
 const CA_BYTES_MAX: u64 = 1 << 20;
 /// No key is longer.
@@ -176,7 +173,8 @@ impl Members<'_> {
             "part_size",
             "checksum_algorithm",
         ];
-        match self.0.keys().find(|name| !OURS.contains(&name.as_str()) && !NOT_OURS.contains(&name.as_str())) {
+        match self.0.keys().find(|name| !OURS.contains(&name.as_str()) && !crate::COPY_OPTIONS.contains(&name.as_str()))
+        {
             Some(name) => {
                 Err(Error::invalid(format!("has an option \"{name}\" that is not one of {}", OURS.join(", "))))
             }

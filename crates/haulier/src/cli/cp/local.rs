@@ -165,7 +165,7 @@ pub(super) async fn copy(args: &CpArgs, copier: Copier, source: &Place, target: 
     };
     bar.finish_and_clear();
     let outcome = outcome.map_err(failed)?;
-    let shown = Storages::redact_url_of;
+    let shown = Storages::redact_url;
     report(&outcome, began.elapsed(), &shown(&source.url), &shown(&target.url), output);
     Ok(Exit::Done)
 }

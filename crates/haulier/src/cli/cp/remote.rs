@@ -9,7 +9,7 @@ use std::time::Instant;
 use futures::StreamExt;
 use haulier_base::{Error, ErrorKind, Result};
 use haulier_mover::{ByteRange, Progress};
-use haulier_storage::{ListedObject, Location, ObjectKind, ObjectMeta, ObjectPath, scheme_of};
+use haulier_storage::{ListedObject, Location, ObjectKind, ObjectMeta, ObjectPath};
 use tokio::task::JoinSet;
 
 use super::CpArgs;
@@ -46,7 +46,7 @@ pub(super) async fn copy(args: &CpArgs, copier: Copier, source: &Place, target: 
     if !stores_differ && is_inside(&target.url, &source.url) {
         return Err(failed(Error::invalid("the target is inside the source")));
     }
-    let any_key = scheme_of(&target.url).is_some_and(|scheme| scheme.eq_ignore_ascii_case("s3"));
+    let any_key = to.storage.capabilities().any_key;
     let urls = [source.url.clone(), target.url.clone()];
     let _alone = Memory::of(&name_of(&["tree", &urls[0], &urls[1]])).lock().map_err(failed)?;
     let stop = copier.stop.clone();
