@@ -37,6 +37,7 @@ const PLACES: &[Place] = &[
         imports: &["haulier-base", "haulier-catalog", "haulier-storage", "haulier-http"],
     },
     Place { name: "haulier-transfer", floor: 3, imports: BELOW_ROOMS },
+    Place { name: "haulier-sync", floor: 3, imports: BELOW_ROOMS },
     Place {
         name: "haulier",
         floor: 4,
@@ -49,6 +50,7 @@ const PLACES: &[Place] = &[
             "haulier-work",
             "haulier-access",
             "haulier-transfer",
+            "haulier-sync",
         ],
     },
     // These two stand beside the house: nothing that ships imports them.

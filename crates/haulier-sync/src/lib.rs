@@ -1,0 +1,11 @@
+//! The sync room: storages kept in step by rules (path, MIME type, size).
+//!
+//! Speaks the Onitu API 1.0 (sync contract). Knows no other room. How it works: docs/decisions/0014-sync.md.
+
+mod model;
+mod tasks;
+
+pub use model::{
+    Attributes, ContentHash, Copy, CopyState, EntryName, Fid, FileName, FileRecord, FileState, Found, Observation,
+    Owners, Pending, Seen, Stamp, Subject,
+};
