@@ -10,6 +10,7 @@ mod nginx;
 mod queue;
 mod report;
 mod running;
+mod sync;
 mod timing;
 
 use std::path::{Path, PathBuf};
@@ -73,6 +74,11 @@ const ROWS: &[Row] = &[
     Row { name: "tiny", run: jobs::tiny },
     Row { name: "memory", run: running::memory },
     Row { name: "resume", run: running::resume },
+    Row { name: "sync-latency", run: sync::latency },
+    Row { name: "sync-initial", run: sync::initial },
+    Row { name: "sync-large", run: sync::large },
+    Row { name: "sync-unchanged", run: sync::unchanged },
+    Row { name: "sync-index", run: sync::index },
 ];
 
 /// What a command line asks for.

@@ -88,7 +88,7 @@ fn wait_for(server: &Server, id: &str, wanted: impl Fn(&Value) -> bool) -> Resul
 }
 
 /// The most memory a server has held until now.
-fn peak_mib(server: &Server) -> Result<f64> {
+pub(super) fn peak_mib(server: &Server) -> Result<f64> {
     let status = fs::read_to_string(format!("/proc/{}/status", server.id()))?;
     let kib = status
         .lines()
