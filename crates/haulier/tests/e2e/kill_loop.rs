@@ -13,7 +13,8 @@ use haulier_testkit::catalog::{Database, TestCatalog};
 
 use crate::facts;
 use crate::node::{Node, Scratch};
-use model::{Dice, Model};
+pub(crate) use model::Dice;
+use model::Model;
 
 const POSTS_PER_LIFE: usize = 4;
 /// How long a life may wait for bytes to become safe before it ends all the same.
@@ -159,7 +160,7 @@ async fn open_sqlite(folder: &Path) -> Option<Catalog> {
 }
 
 /// `HAULIER_KILL_ROUNDS`, or what a merge can afford.
-fn rounds(affordable: u64) -> u64 {
+pub(crate) fn rounds(affordable: u64) -> u64 {
     let mut settings = std::env::vars();
     settings
         .find_map(|(name, value)| (name == "HAULIER_KILL_ROUNDS").then_some(value))

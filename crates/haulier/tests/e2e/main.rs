@@ -10,6 +10,7 @@ mod kill_loop;
 mod node;
 mod story;
 mod surface;
+mod sync_kill;
 mod trees;
 mod web;
 mod workers;
