@@ -3,9 +3,11 @@
 //! Speaks the Onitu API 1.0 (sync contract). Knows no other room. How it works: docs/decisions/0014-sync.md.
 
 mod model;
+mod plan;
+mod store;
 mod tasks;
 
 pub use model::{
     Attributes, ContentHash, Copy, CopyState, EntryName, Fid, FileName, FileRecord, FileState, Found, Observation,
-    Owners, Pending, Seen, Stamp, Subject,
+    Owners, Past, Pending, Seen, Stamp, Subject,
 };
