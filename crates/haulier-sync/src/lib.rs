@@ -2,10 +2,13 @@
 //!
 //! Speaks the Onitu API 1.0 (sync contract). Knows no other room. How it works: docs/decisions/0014-sync.md.
 
+mod mime;
 mod model;
+mod rules;
 mod tasks;
 
 pub use model::{
     Attributes, ContentHash, Copy, CopyState, EntryName, Fid, FileName, FileRecord, FileState, Found, Observation,
     Owners, Pending, Seen, Stamp, Subject,
 };
+pub use rules::{RuleSet, Step};
