@@ -4,11 +4,13 @@
 
 mod mime;
 mod model;
+mod plan;
 mod rules;
+mod store;
 mod tasks;
 
 pub use model::{
     Attributes, ContentHash, Copy, CopyState, EntryName, Fid, FileName, FileRecord, FileState, Found, Observation,
-    Owners, Pending, Seen, Stamp, Subject,
+    Owners, Past, Pending, Seen, Stamp, Subject,
 };
 pub use rules::{RuleSet, Step};
