@@ -2,16 +2,27 @@
 //!
 //! Speaks the Onitu API 1.0 (sync contract). Knows no other room. How it works: docs/decisions/0014-sync.md.
 
+mod config;
 mod driver;
+mod events;
+mod meter;
 mod mime;
 mod model;
+mod options;
 mod plan;
+mod roots;
 mod rules;
+mod service;
+mod setup;
 mod store;
 mod tasks;
 
+pub use config::{ConflictChoice, SyncConfig};
+pub use events::event_kinds;
 pub use model::{
     Attributes, ContentHash, Copy, CopyState, EntryName, Fid, FileName, FileRecord, FileState, Found, Observation,
     Owners, Past, Pending, Seen, Stamp, Subject,
 };
 pub use rules::{RuleSet, Step};
+pub use service::{EntryDocument, FileDocument, Phase, Stats, Status, Syncs};
+pub use setup::{NewEntry, Setup, beside};

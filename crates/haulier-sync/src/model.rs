@@ -104,6 +104,11 @@ impl Fid {
         Self(text.into())
     }
 
+    /// The identity of any text, be it the name of a file or not (§1).
+    pub fn of_text(name: &str) -> Self {
+        Self(uuid::Uuid::new_v5(&NAMESPACE, name.as_bytes()).hyphenated().to_string())
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -5,6 +5,7 @@ pub(crate) mod copies;
 pub(crate) mod entries;
 pub(crate) mod files;
 pub(crate) mod kept;
+pub(crate) mod members;
 pub(crate) mod rules;
 
 use haulier_base::{Error, Result};
