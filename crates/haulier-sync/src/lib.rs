@@ -4,6 +4,7 @@
 
 mod model;
 mod tasks;
+mod watch;
 
 pub use model::{
     Attributes, ContentHash, Copy, CopyState, EntryName, Fid, FileName, FileRecord, FileState, Found, Observation,
