@@ -2,6 +2,7 @@
 //!
 //! Speaks the Onitu API 1.0 (sync contract). Knows no other room. How it works: docs/decisions/0014-sync.md.
 
+mod driver;
 mod model;
 mod tasks;
 mod watch;

@@ -12,7 +12,7 @@ use rustix::fs::{Dir, FileType, Mode, OFlags};
 use tokio::sync::mpsc;
 
 use super::roots::open_beneath;
-use super::{NO_FOLLOW, Roots, blocking, meta_of, missing_is_none, os_error};
+use super::{NO_FOLLOW, Roots, blocking, meta_of, meta_of_stat, missing_is_none, os_error};
 use crate::connectors::temp_name::is_temp_name;
 use crate::{ListedObject, ObjectKind, ObjectPath};
 
@@ -104,9 +104,7 @@ fn walk(folder: File, prefix: ObjectPath, sender: &Sender) -> Result<()> {
                 }
             }
             _ => {
-                let opened = open_beneath(&level.folder, Path::new(name), OFlags::PATH, Mode::empty());
-                let Some(opened) = missing_is_none(opened)? else { continue };
-                let meta = meta_of(&File::from(opened).metadata()?);
+                let meta = meta_of_stat(&found);
                 if sender.blocking_send(Ok(ListedObject { path, meta })).is_err() {
                     return Ok(());
                 }
