@@ -29,7 +29,8 @@ const AT_ONCE: usize = 16;
 /// When parts of the entry could not be listed, so many leftovers are looked for by their names, and no more.
 const LEFT_BY_FAULTS_MAX: usize = 10_000;
 
-/// A pass over an entry: first [`Scan::walk`] to its end, then [`Scan::look_for_leftovers`], then [`Scan::missing`].
+/// A pass over an entry: first [`Scan::walk`] to its end, then [`Scan::look_for_leftovers`],
+/// [`Scan::tally`] and, if what is missing is believed, [`Scan::missing`].
 pub(crate) struct Scan {
     catalog: Catalog,
     at: EntryName,
@@ -107,52 +108,52 @@ impl Scan {
         Some(differing)
     }
 
-    /// Looks by its name for each file that the index knew and the listing did not show. `is_moved` says whether a
-    /// file with these bytes appeared in this pass under another name. Says what is missing, and of which sizes.
+    /// Looks by its name for each file that the index knew and the listing did not show. Says of which sizes those are
+    /// that are missing.
     ///
     /// # Errors
     /// Those of the catalogue; the first fault of the listing, when too much was left out of it; `Canceled`.
-    pub(crate) async fn look_for_leftovers(
-        &mut self,
-        is_moved: impl Fn(&ContentHash) -> bool,
-        stop: &CancellationToken,
-    ) -> Result<(Tally, BTreeSet<u64>)> {
+    pub(crate) async fn look_for_leftovers(&mut self, stop: &CancellationToken) -> Result<BTreeSet<u64>> {
         if self.index.unmet() > LEFT_BY_FAULTS_MAX && !self.faults.is_empty() {
             return Err(self.faults.swap_remove(0));
         }
-        let (mut missing, mut sizes) = (0, BTreeSet::new());
-        let mut place = 0;
+        let (mut sizes, mut place) = (BTreeSet::new(), 0);
         while let Some((numbers, fids)) = self.index.unmet_after(&mut place, BATCH) {
             if stop.is_cancelled() {
                 return Err(Error::canceled("stopped"));
             }
             let present = seen::present(&mut self.catalog.read().await?, &self.at, &fids).await?;
-            for number in numbers {
-                self.index.mark(number);
-            }
+            numbers.into_iter().for_each(|number| self.index.mark(number));
+            let driver = &self.driver;
             let mut looking = stream::iter(present)
-                .map(|file| {
-                    let driver = &self.driver;
-                    async move { (driver.look(&file.name).await, file) }
-                })
+                .map(|file| async move { (driver.look(&file.name).await, file) })
                 .buffered(AT_ONCE);
-            let mut gone = Vec::new();
             while let Some((found, file)) = looking.next().await {
                 match found {
-                    Ok(None) => gone.push(file),
+                    Ok(None) => {
+                        self.index.unmark(&file.name);
+                        sizes.insert(file.size_bytes);
+                    }
                     // It came, or became something else: what happened to it is noticed, or met by the next pass.
                     Ok(Some(_)) => {}
                     Err(error) => self.faults.push(error.context("file", &file.name)),
                 }
             }
-            drop(looking);
-            for file in gone {
-                self.index.unmark(&file.name);
-                sizes.insert(file.size_bytes);
-                missing += u64::from(!file.content.as_ref().is_some_and(&is_moved));
-            }
         }
-        Ok((Tally { known: self.known(), missing, listed: self.listed }, sizes))
+        Ok(sizes)
+    }
+
+    /// Counts what is missing, but for what has another name now: `is_there` knows the bytes that appeared.
+    ///
+    /// # Errors
+    /// Those of the catalogue.
+    pub(crate) async fn tally(&self, is_there: impl Fn(&ContentHash) -> bool) -> Result<Tally> {
+        let (mut missing, mut place) = (0, 0);
+        while let Some((_, fids)) = self.index.unmet_after(&mut place, BATCH) {
+            let present = seen::present(&mut self.catalog.read().await?, &self.at, &fids).await?;
+            missing += present.iter().filter(|file| !file.content.as_ref().is_some_and(&is_there)).count() as u64;
+        }
+        Ok(Tally { known: self.known(), missing, listed: self.listed })
     }
 
     /// Gives out what is missing, in pieces; none at the end.

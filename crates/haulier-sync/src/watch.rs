@@ -17,13 +17,12 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use dirty::Dirty;
-pub(crate) use dirty::{Lost, Noticed, Notices};
+pub(crate) use dirty::{Dirty, Lost, Noticed, Notices};
 
 /// Names that are kept until somebody looks; more make a scan cheaper than looking one by one.
-const NAMES_MAX: usize = 65_536;
+pub(crate) const NAMES_MAX: usize = 65_536;
 /// Names handed out at a time.
-const BATCH: usize = 500;
+pub(crate) const BATCH: usize = 500;
 
 /// A folder being watched. Dropping it ends the watching.
 #[derive(Debug)]
@@ -101,12 +100,6 @@ impl Watch {
                 None => stirred.await,
             }
         }
-    }
-
-    /// Looks at a name once more when it has been quiet for a moment.
-    pub(crate) fn again(&self, name: crate::model::FileName) {
-        self.inner.shared.dirty().stirred(name, Instant::now());
-        self.inner.shared.stirred.notify_one();
     }
 
     /// Whether the root is still the folder that is watched. A mount over it, or another folder in its place, is not.

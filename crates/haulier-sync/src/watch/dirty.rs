@@ -2,7 +2,7 @@
 //!
 //! Knows no file system. Everything here is a hint: the look decides what is so.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -11,6 +11,8 @@ use crate::model::FileName;
 
 /// A file whose writer did not say that it is done is looked at after so long without a notice (§4.3 12).
 pub(crate) const QUIET: Duration = Duration::from_millis(100);
+/// The two halves of a rename come one after the other: so long is waited, to see both at once.
+const PAIRED: Duration = Duration::from_millis(5);
 
 /// A name worth a look.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,8 +35,9 @@ pub(crate) enum Lost {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Notices {
     pub(crate) names: Vec<Noticed>,
-    /// Files or folders that were there and went: what the index knows below them is worth a look too.
-    pub(crate) gone: Vec<FileName>,
+    /// Files or folders that were there and went: what the index knows below them is worth a look too. With the name
+    /// they have now, if it is known.
+    pub(crate) gone: Vec<(FileName, Option<FileName>)>,
     pub(crate) lost: Option<Lost>,
 }
 
@@ -50,7 +53,8 @@ pub(crate) struct Dirty {
     /// When a name is due, and whether its writer is done.
     names: HashMap<FileName, (Instant, bool)>,
     order: BTreeSet<(Instant, FileName)>,
-    gone: BTreeSet<FileName>,
+    /// When what went is due, and what it is called now.
+    gone: BTreeMap<FileName, (Instant, Option<FileName>)>,
     folders: BTreeSet<FileName>,
     lost: Option<Lost>,
     names_max: usize,
@@ -62,7 +66,7 @@ impl Dirty {
         Self {
             names: HashMap::new(),
             order: BTreeSet::new(),
-            gone: BTreeSet::new(),
+            gone: BTreeMap::new(),
             folders: BTreeSet::new(),
             lost: None,
             names_max,
@@ -82,11 +86,24 @@ impl Dirty {
     }
 
     /// A file or a folder went from there.
-    pub(crate) fn went(&mut self, name: FileName) {
-        // What was to be looked at below it is found by what the index knows.
+    pub(crate) fn went(&mut self, name: FileName, now: Instant) {
         self.folders.remove(&name);
-        self.gone.insert(name);
+        self.put(name.clone(), now + PAIRED, true);
+        self.gone.insert(name, (now + PAIRED, None));
         self.bound();
+    }
+
+    /// Something came there by a rename, from wherever.
+    pub(crate) fn came(&mut self, name: FileName, now: Instant) {
+        self.folders.insert(name.clone());
+        self.put(name, now + PAIRED, true);
+    }
+
+    /// What went and what came are one.
+    pub(crate) fn renamed(&mut self, from: &FileName, to: FileName) {
+        if let Some((_, now_called)) = self.gone.get_mut(from) {
+            *now_called = Some(to);
+        }
     }
 
     /// A folder appeared: it is watched, and what is in it looked at.
@@ -109,7 +126,7 @@ impl Dirty {
         std::mem::take(&mut self.folders).into_iter().collect()
     }
 
-    /// Takes up to `limit` names that are due, and all else.
+    /// Takes up to `limit` names that are due, and all else that is.
     pub(crate) fn take(&mut self, now: Instant, limit: usize) -> Notices {
         let mut names = Vec::new();
         while names.len() < limit {
@@ -121,15 +138,17 @@ impl Dirty {
             let done = self.names.remove(&name).is_some_and(|(_, done)| done);
             names.push(Noticed { name, done });
         }
-        Notices { names, gone: std::mem::take(&mut self.gone).into_iter().collect(), lost: self.lost.take() }
+        let gone = self.gone.extract_if(.., |_, (due, _)| *due <= now).map(|(name, (_, to))| (name, to)).collect();
+        Notices { names, gone, lost: self.lost.take() }
     }
 
     /// When there is something to take or to follow; none before the next notice.
     pub(crate) fn due(&self, now: Instant) -> Option<Instant> {
-        if self.lost.is_some() || !self.gone.is_empty() || !self.folders.is_empty() {
+        if self.lost.is_some() || !self.folders.is_empty() {
             return Some(now);
         }
-        self.order.first().map(|(due, _)| *due)
+        let gone = self.gone.values().map(|(due, _)| *due).min();
+        self.order.first().map(|(due, _)| *due).into_iter().chain(gone).min()
     }
 
     fn put(&mut self, name: FileName, due: Instant, done: bool) {
@@ -174,6 +193,20 @@ mod tests {
         dirty.stirred(name("a"), at(111));
         assert_eq!(dirty.take(at(112), 9).names, [noticed("a", true)]);
         assert_eq!(dirty.due(at(112)), None);
+    }
+
+    #[test]
+    fn both_halves_of_a_rename_come_at_once() {
+        let (mut dirty, now) = (Dirty::new(100), Instant::now());
+        dirty.went(name("a"), now);
+        assert!(dirty.take(now, 9).is_empty());
+        dirty.came(name("b"), now + Duration::from_millis(1));
+        dirty.renamed(&name("a"), name("b"));
+        dirty.take_folders();
+        let notices = dirty.take(now + Duration::from_millis(6), 9);
+        assert_eq!(notices.names, [noticed("a", true), noticed("b", true)]);
+        assert_eq!(notices.gone, [(name("a"), Some(name("b")))]);
+        assert_eq!(dirty.due(now), None);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Knows no index: that a name went says nothing about what is there by the time somebody looks.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use notify::event::{AccessKind, AccessMode, CreateKind, ModifyKind, RemoveKind, RenameMode};
 use notify::{ErrorKind, Event, EventKind};
@@ -16,6 +16,10 @@ pub(super) fn take(dirty: &mut Dirty, root: &Path, answer: notify::Result<Event>
     match answer {
         Ok(event) if event.need_rescan() => dirty.lose(Lost::Overflow),
         Ok(event) => {
+            if event.kind == EventKind::Modify(ModifyKind::Name(RenameMode::Both)) {
+                rename_event(dirty, root, &event.paths);
+                return false;
+            }
             for path in &event.paths {
                 if path == root {
                     root_event(dirty, event.kind);
@@ -39,6 +43,14 @@ pub(super) fn name_of(root: &Path, path: &Path) -> Option<FileName> {
     FileName::new(below).ok().filter(|name| !name.is_temporary())
 }
 
+/// The two halves came before.
+fn rename_event(dirty: &mut Dirty, root: &Path, paths: &[PathBuf]) {
+    let name = |place| paths.get(place).and_then(|path| name_of(root, path));
+    if let (Some(from), Some(to)) = (name(0), name(1)) {
+        dirty.renamed(&from, to);
+    }
+}
+
 fn root_event(dirty: &mut Dirty, kind: EventKind) {
     if matches!(kind, EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_))) {
         dirty.lose(Lost::Root);
@@ -51,22 +63,11 @@ fn name_event(dirty: &mut Dirty, name: FileName, kind: EventKind, now: Instant) 
         // Our own looking and reading.
         EventKind::Access(_) => {}
         // Whether it is a folder is not said, so it is taken for both.
-        EventKind::Modify(ModifyKind::Name(RenameMode::To)) => {
-            dirty.appeared(name.clone());
-            dirty.done(name, now);
-        }
-        // The two halves came before.
-        EventKind::Modify(ModifyKind::Name(RenameMode::Both)) => {}
-        EventKind::Modify(ModifyKind::Name(_)) => {
-            dirty.went(name.clone());
-            dirty.done(name, now);
-        }
+        EventKind::Modify(ModifyKind::Name(RenameMode::To)) => dirty.came(name, now),
+        EventKind::Modify(ModifyKind::Name(_)) => dirty.went(name, now),
         EventKind::Create(CreateKind::Folder) => dirty.appeared(name),
         EventKind::Remove(RemoveKind::File) => dirty.done(name, now),
-        EventKind::Remove(_) => {
-            dirty.went(name.clone());
-            dirty.done(name, now);
-        }
+        EventKind::Remove(_) => dirty.went(name, now),
         EventKind::Create(_) | EventKind::Modify(_) | EventKind::Any | EventKind::Other => dirty.stirred(name, now),
     }
 }

@@ -43,7 +43,7 @@ impl Scene {
                 let notices = self.watch.next().await;
                 assert_eq!(notices.lost, None);
                 seen.extend(notices.names.into_iter().map(|noticed| noticed.name.as_str().to_owned()));
-                gone.extend(notices.gone.into_iter().map(|name| name.as_str().to_owned()));
+                gone.extend(notices.gone.into_iter().map(|(name, _)| name.as_str().to_owned()));
             }
         };
         timeout(PATIENCE, all).await.unwrap_or_else(|_| panic!("not all of {names:?} noticed"));
