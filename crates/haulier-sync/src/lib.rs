@@ -4,10 +4,12 @@
 
 mod driver;
 mod model;
+mod plan;
+mod store;
 mod tasks;
 mod watch;
 
 pub use model::{
     Attributes, ContentHash, Copy, CopyState, EntryName, Fid, FileName, FileRecord, FileState, Found, Observation,
-    Owners, Pending, Seen, Stamp, Subject,
+    Owners, Past, Pending, Seen, Stamp, Subject,
 };
