@@ -16,6 +16,7 @@ mod service;
 mod setup;
 mod store;
 mod tasks;
+mod watch;
 
 pub use config::{ConflictChoice, SyncConfig};
 pub use events::event_kinds;
