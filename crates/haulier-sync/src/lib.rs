@@ -2,14 +2,18 @@
 //!
 //! Speaks the Onitu API 1.0 (sync contract). Knows no other room. How it works: docs/decisions/0014-sync.md.
 
+mod api;
 mod config;
 mod driver;
 mod events;
+mod hold;
+mod http;
 mod meter;
 mod mime;
 mod model;
 mod options;
 mod plan;
+mod progress;
 mod roots;
 mod rules;
 mod service;
@@ -17,9 +21,11 @@ mod setup;
 mod store;
 mod tasks;
 mod watch;
+mod worker;
 
 pub use config::{ConflictChoice, SyncConfig};
 pub use events::event_kinds;
+pub use http::{openapi, own_openapi, own_router, router};
 pub use model::{
     Attributes, ContentHash, Copy, CopyState, EntryName, Fid, FileName, FileRecord, FileState, Found, Observation,
     Owners, Past, Pending, Seen, Stamp, Subject,

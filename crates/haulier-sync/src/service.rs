@@ -3,11 +3,14 @@
 //! One verb, one transaction; verbs that answer after the effect wait outside of it.
 
 mod beginning;
+mod conflicts;
 mod entries;
 mod figures;
 mod files;
 mod membership;
+mod placing;
 mod ruling;
+mod versions;
 mod waiting;
 
 use std::path::PathBuf;
@@ -26,6 +29,7 @@ use crate::model::EntryName;
 use crate::options;
 use crate::progress::Passes;
 use crate::store::entries::Entry;
+use crate::store::identity;
 
 pub use conflicts::{ConflictDocument, Keep};
 pub use entries::{EntryDocument, Phase, Status};
@@ -43,6 +47,8 @@ pub struct Syncs {
 
 pub(crate) struct Inner {
     pub(crate) catalog: Catalog,
+    /// Tells this catalogue from others.
+    pub(crate) catalogue_id: String,
     pub(crate) locations: Locations,
     pub(crate) drivers: Drivers,
     pub(crate) config: SyncConfig,
@@ -56,16 +62,24 @@ pub(crate) struct Inner {
 
 impl Syncs {
     /// Builds the room. `own_folders` are the node's own, such as its data folder.
-    pub fn new(
+    ///
+    /// # Errors
+    /// As the catalogue says.
+    pub async fn new(
         catalog: Catalog,
         locations: Locations,
         storages: Storages,
         config: SyncConfig,
         own_folders: Vec<PathBuf>,
-    ) -> Self {
+    ) -> Result<Self> {
         let created_at = catalog.now();
+        let mut tx = catalog.begin("sync.identity").await?;
+        let catalogue_id = identity::ensure(&mut tx).await?;
+        tx.commit().await?;
         let (drivers, meters, passes) = (Drivers::new(storages), Meters::default(), Passes::default());
-        Self { inner: Arc::new(Inner { catalog, locations, drivers, config, meters, passes, own_folders, created_at }) }
+        let inner =
+            Inner { catalog, catalogue_id, locations, drivers, config, meters, passes, own_folders, created_at };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// The settings in force.

@@ -124,7 +124,8 @@ async fn remove_entry(
     )
 )]
 async fn progress(State(syncs): State<Syncs>, Path(name): Path<String>, request: Request) -> Response {
-    answer(async { Ok(Json(ProgressView::from(syncs.progress(&caller(request)?, &name).await?)).into_response()) }).await
+    answer(async { Ok(Json(ProgressView::from(syncs.progress(&caller(request)?, &name).await?)).into_response()) })
+        .await
 }
 
 #[utoipa::path(
