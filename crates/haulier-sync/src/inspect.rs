@@ -25,7 +25,7 @@ const SETTLED: Duration = Duration::from_millis(100);
 #[derive(Clone, Debug)]
 pub(crate) struct Look {
     pub(crate) name: FileName,
-    /// What a listing said a moment ago, which saves asking again.
+    /// What a listing said a moment ago, which saves asking again about a file that is new.
     pub(crate) found: Option<Found>,
     /// Whether the writer is known to be done.
     pub(crate) done: bool,
@@ -70,8 +70,12 @@ pub(crate) async fn inspect(
     let mut inspected = Inspected::default();
     let mut there = Vec::new();
     let mut gone = BTreeSet::new();
+    // What the index says was read first, so that what is seen after that is at least as young.
     let mut looking = stream::iter(looks.into_values())
-        .map(|look| async move { (find(driver, &look).await, look) })
+        .map(|look| {
+            let is_known = known.get(&look.name.fid()).is_some_and(|copy| copy.state.is_some());
+            async move { (find(driver, &look, is_known).await, look) }
+        })
         .buffered(AT_ONCE);
     while let Some((found, look)) = looking.next().await {
         if stop.is_cancelled() {
@@ -83,14 +87,15 @@ pub(crate) async fn inspect(
                 Sight::Known => {}
                 Sight::Moving => inspected.again.push(look.name),
                 Sight::Content(content) => {
-                    inspected.observations.push(present(look.name, found, content));
+                    inspected.observations.push(present(look.name, found, content, copy));
                 }
                 Sight::Unread => there.push((look, found)),
             },
             Ok(None) => {
-                if let Some(state) = copy.and_then(|copy| copy.state.as_ref()) {
-                    gone.insert(state.found.stamp.size_bytes);
-                    inspected.observations.push(Observation { name: look.name, seen: Seen::Missing });
+                if let Some(stamp) = copy.and_then(Copy::stamp) {
+                    gone.insert(stamp.size_bytes);
+                    let known = Some(stamp.clone());
+                    inspected.observations.push(Observation { name: look.name, seen: Seen::Missing, known });
                 }
             }
             Err(error) => inspected.faults.push((look.name, error)),
@@ -99,13 +104,16 @@ pub(crate) async fn inspect(
     drop(looking);
     // A file of the size of one that went may be that one, under another name: then its bytes need not travel.
     let worth = |look: &Look, found: &Found| {
-        let same_size = |copy: &&Copy| {
-            copy.state.as_ref().is_some_and(|state| state.found.stamp.size_bytes == found.stamp.size_bytes)
-        };
         let size = found.stamp.size_bytes;
-        look.read || size <= READ_BYTES_MAX || known.get(&look.name.fid()).filter(same_size).is_some() || gone.contains(&size)
+        let same_size = known.get(&look.name.fid()).and_then(Copy::stamp).is_some_and(|known| known.size_bytes == size);
+        look.read || size <= READ_BYTES_MAX || same_size || gone.contains(&size)
     };
-    read_all(driver, there, worth, stop, &mut inspected).await?;
+    let (reads, unread): (Vec<_>, Vec<_>) = there.into_iter().partition(|(look, found)| worth(look, found));
+    for (look, found) in unread {
+        let copy = known.get(&look.name.fid());
+        inspected.observations.push(present(look.name, found, None, copy));
+    }
+    read_all(driver, reads, &known, stop, &mut inspected).await?;
     Ok(inspected)
 }
 
@@ -148,28 +156,21 @@ async fn load_known(catalog: &Catalog, at: &EntryName, names: BTreeSet<FileName>
     Ok(states.into_iter().filter_map(|(fid, mut state)| Some((fid, state.copies.remove(at)?))).collect())
 }
 
-async fn find(driver: &Driver, look: &Look) -> Result<Option<Found>> {
+async fn find(driver: &Driver, look: &Look, is_known: bool) -> Result<Option<Found>> {
     match &look.found {
-        Some(found) => Ok(Some(found.clone())),
-        None => driver.look(&look.name).await,
+        Some(found) if !is_known => Ok(Some(found.clone())),
+        _ => driver.look(&look.name).await,
     }
 }
 
-/// Reads what is worth it, many at a time, and adds what it is.
+/// Reads many at a time, and adds what it is.
 async fn read_all(
     driver: &Driver,
-    there: Vec<(Look, Found)>,
-    worth: impl Fn(&Look, &Found) -> bool,
+    reads: Vec<(Look, Found)>,
+    known: &BTreeMap<Fid, Copy>,
     stop: &CancellationToken,
     inspected: &mut Inspected,
 ) -> Result<()> {
-    let mut reads = Vec::new();
-    for (look, found) in there {
-        match worth(&look, &found) {
-            true => reads.push((look, found)),
-            false => inspected.observations.push(present(look.name, found, None)),
-        }
-    }
     let mut reading = stream::iter(reads.into_iter().map(Ok))
         .map_ok(|(look, found)| async move {
             let read = driver.read_hash(&look.name, &found, stop).await;
@@ -183,7 +184,8 @@ async fn read_all(
         match read {
             Ok(Some(content)) => {
                 inspected.bytes_read += found.stamp.size_bytes;
-                inspected.observations.push(present(name, found, Some(content)));
+                let copy = known.get(&name.fid());
+                inspected.observations.push(present(name, found, Some(content), copy));
             }
             Ok(None) => inspected.again.push(name),
             Err(error) => inspected.faults.push((name, error)),
@@ -192,6 +194,6 @@ async fn read_all(
     Ok(())
 }
 
-fn present(name: FileName, found: Found, content: Option<ContentHash>) -> Observation {
-    Observation { name, seen: Seen::Present { found, content } }
+fn present(name: FileName, found: Found, content: Option<ContentHash>, copy: Option<&Copy>) -> Observation {
+    Observation { name, seen: Seen::Present { found, content }, known: copy.and_then(Copy::stamp).cloned() }
 }

@@ -3,19 +3,23 @@
 //! Speaks the Onitu API 1.0 (sync contract). Knows no other room. How it works: docs/decisions/0014-sync.md.
 
 mod api;
+mod attend;
 mod config;
 mod driver;
 mod events;
 mod hold;
 mod http;
+mod inspect;
 mod meter;
 mod mime;
 mod model;
 mod options;
 mod plan;
 mod progress;
+mod referee;
 mod roots;
 mod rules;
+mod scan;
 mod service;
 mod setup;
 mod store;

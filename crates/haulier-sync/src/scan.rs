@@ -147,7 +147,7 @@ impl Scan {
     ///
     /// # Errors
     /// Those of the catalogue.
-    pub(crate) async fn tally(&self, is_there: impl Fn(&ContentHash) -> bool) -> Result<Tally> {
+    pub(crate) async fn tally(&mut self, is_there: impl Fn(&ContentHash) -> bool) -> Result<Tally> {
         let (mut missing, mut place) = (0, 0);
         while let Some((_, fids)) = self.index.unmet_after(&mut place, BATCH) {
             let present = seen::present(&mut self.catalog.read().await?, &self.at, &fids).await?;

@@ -8,6 +8,7 @@ pub(crate) mod identity;
 pub(crate) mod kept;
 pub(crate) mod members;
 pub(crate) mod rules;
+pub(crate) mod seen;
 
 use haulier_base::{Error, Result};
 use haulier_catalog::Row;

@@ -45,7 +45,7 @@ pub(super) fn name_of(root: &Path, path: &Path) -> Option<FileName> {
 
 /// The two halves came before.
 fn rename_event(dirty: &mut Dirty, root: &Path, paths: &[PathBuf]) {
-    let name = |place| paths.get(place).and_then(|path| name_of(root, path));
+    let name = |place: usize| paths.get(place).and_then(|path| name_of(root, path));
     if let (Some(from), Some(to)) = (name(0), name(1)) {
         dirty.renamed(&from, to);
     }
