@@ -274,5 +274,8 @@ fn write_request(mv: &Move, resume: Option<String>, size: Option<u64>) -> WriteR
         placement: mv.options.placement,
         create_parents: mv.options.create_parents,
         size,
+        guard: mv.options.guard.clone(),
+        keep_old: mv.options.keep_old.clone(),
+        attributes: mv.options.attributes,
     }
 }

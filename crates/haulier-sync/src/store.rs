@@ -4,8 +4,11 @@ pub(crate) mod conflicts;
 pub(crate) mod copies;
 pub(crate) mod entries;
 pub(crate) mod files;
+pub(crate) mod identity;
 pub(crate) mod kept;
+pub(crate) mod members;
 pub(crate) mod rules;
+pub(crate) mod seen;
 
 use haulier_base::{Error, Result};
 use haulier_catalog::Row;

@@ -165,6 +165,7 @@ fn meta_of(size: Option<i64>, etag: Option<&str>, modified: Option<&aws_smithy_t
         version: strong.map(Version::from),
         modified: modified.map(timestamp),
         kind: ObjectKind::Regular,
+        mode: None,
     }
 }
 
