@@ -4,9 +4,11 @@
 
 mod driver;
 mod model;
+mod plan;
+mod store;
 mod tasks;
 
 pub use model::{
     Attributes, ContentHash, Copy, CopyState, EntryName, Fid, FileName, FileRecord, FileState, Found, Observation,
-    Owners, Pending, Seen, Stamp, Subject,
+    Owners, Past, Pending, Seen, Stamp, Subject,
 };
