@@ -78,13 +78,19 @@ impl FileName {
 
     /// Its identity, the same at every entry.
     pub fn fid(&self) -> Fid {
-        Fid(uuid::Uuid::new_v5(&NAMESPACE, self.0.as_bytes()).hyphenated().to_string())
+        Fid(self.uuid().hyphenated().to_string())
+    }
+
+    /// The bytes of its identity, for those who keep many.
+    pub(crate) fn uuid(&self) -> uuid::Uuid {
+        uuid::Uuid::new_v5(&NAMESPACE, self.0.as_bytes())
     }
 
     /// Whether it is a temporary name, ours or upstream's, and so no file of anybody (§4.1).
     pub fn is_temporary(&self) -> bool {
         let last = self.0.rsplit('/').next().unwrap_or_default();
-        last.starts_with('.') && last.ends_with(".onitu-tmp")
+        let ours = last.starts_with(".haulier-") && last.ends_with(".part");
+        ours || (last.starts_with('.') && last.ends_with(".onitu-tmp"))
     }
 }
 
@@ -371,6 +377,9 @@ mod tests {
         }
         for name in ["a\nb", ".hidden", "a/.haulier/b", "\u{1F600}:", "e\u{301}"] {
             FileName::new(name).unwrap();
+        }
+        for (name, temporary) in [("a/.b.onitu-tmp", true), (".haulier-x-b.part", true), ("b.part", false), (".b", false)] {
+            assert_eq!(FileName::new(name).unwrap().is_temporary(), temporary, "{name}");
         }
         for name in ["", "a:b", "a/b", "..", "a\nb"] {
             EntryName::new(name).unwrap_err();

@@ -6,6 +6,7 @@ pub(crate) mod entries;
 pub(crate) mod files;
 pub(crate) mod kept;
 pub(crate) mod rules;
+pub(crate) mod seen;
 
 use haulier_base::{Error, Result};
 use haulier_catalog::Row;
