@@ -2,14 +2,23 @@
 //!
 //! Knows no database, no storage and no time but the one it is given. Rules named are those of the contract's §4.
 
+mod carried;
+mod name;
+mod observe;
+mod share;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeSet;
 
 use haulier_base::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{
-    Attributes, ContentHash, Copy, EntryName, FileName, FileRecord, FileState, Found, Owners, Pending, Stamp, Subject,
-};
+use crate::model::{Attributes, ContentHash, EntryName, FileName, FileState, Found, Owners};
+
+pub(crate) use carried::carried;
+pub(crate) use name::free_conflict_name;
+pub(crate) use observe::observe;
 
 /// What becomes of the version that loses a conflict (§4.5 33).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,6 +107,8 @@ pub enum Carried {
         found: Found,
         /// Its hash, as computed while copying.
         content: Option<ContentHash>,
+        /// The time and mode it was asked to give it.
+        asked: Attributes,
         /// Under which name it kept what was there before, if that had lost a conflict.
         aside: Option<FileName>,
     },
@@ -115,4 +126,41 @@ pub enum Carried {
         /// The name.
         aside: FileName,
     },
+}
+
+/// Judges a file by the rules in force now, as if its current version came in again (3.4.5, 3.4.6).
+pub(crate) fn judge_anew(before: &FileState, law: &Law<'_>) -> Verdict {
+    let mut state = before.clone();
+    share::prune(&mut state, law);
+    let mut conflict = None;
+    if let Some(record) = &mut state.record
+        && !record.deleted
+    {
+        if !law.entries.contains(&record.origin)
+            && let Some(holder) = before.holders().find(|holder| law.entries.contains(*holder))
+        {
+            record.origin = holder.clone();
+        }
+        conflict = share::heal(&mut state, law).or_else(|| reapply(&mut state, law));
+    }
+    Verdict::of(before, state, Became::Settled, conflict)
+}
+
+fn reapply(state: &mut FileState, law: &Law<'_>) -> Option<Conflict> {
+    let record = state.record.as_ref().filter(|record| !record.deleted)?;
+    let mut owners = share::owners(law, record, &record.origin);
+    let up_to_date: Vec<_> = state.copies.keys().filter(|entry| state.is_up_to_date(entry)).cloned().collect();
+    if !up_to_date.iter().any(|entry| owners.contains(entry)) {
+        owners.extend(up_to_date);
+    }
+    share::share(state, law, &owners)
+}
+
+impl Verdict {
+    fn of(before: &FileState, state: FileState, became: Became, conflict: Option<Conflict>) -> Self {
+        match *before == state && conflict.is_none() {
+            true => Self::Unchanged,
+            false => Self::Decided(Decision { state, became, conflict }),
+        }
+    }
 }
