@@ -37,6 +37,8 @@ CREATE TABLE sync_files (
     mode BIGINT,
     -- SHA-256 in hexadecimal; NULL when the bytes were not read yet.
     content TEXT,
+    -- The beginnings of the SHA-256 of the versions before, oldest first.
+    past TEXT NOT NULL,
     -- The entry that the version came from.
     origin TEXT NOT NULL,
     deleted BOOLEAN NOT NULL,
@@ -53,7 +55,7 @@ CREATE TABLE sync_copies (
     -- Whether the entry should hold the file.
     owner BOOLEAN NOT NULL,
     present BOOLEAN NOT NULL,
-    -- The version that these bytes agree with; 0 for none.
+    -- The version that these bytes agree with; 0 for none, so that they are set aside before they are replaced.
     number BIGINT NOT NULL,
     size_bytes BIGINT NOT NULL,
     modified_at BIGINT,
@@ -118,3 +120,9 @@ CREATE TABLE sync_kept (
 
 CREATE INDEX sync_kept_by_age ON sync_kept (kept_at);
 CREATE INDEX sync_kept_by_file ON sync_kept (fid);
+
+-- One row: what this catalogue calls itself in the roots of its entries, so that another one's are told apart.
+CREATE TABLE sync_identity (
+    id BIGINT NOT NULL PRIMARY KEY CHECK (id = 1),
+    catalogue TEXT NOT NULL
+);

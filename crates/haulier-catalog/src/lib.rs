@@ -16,5 +16,5 @@ mod sqlite;
 mod url;
 
 pub use db::{Catalog, CheckReport, Tx};
-pub use sql::{Dialect, Null, Row, Sql, Value};
+pub use sql::{Dialect, Null, Row, Sql, Value, placeholders};
 pub use url::DatabaseUrl;

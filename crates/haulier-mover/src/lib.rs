@@ -20,7 +20,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use haulier_base::{Checksum, Error, ErrorKind, Result};
-use haulier_storage::{Location, ObjectWriter, Placement, Version, Written};
+use haulier_storage::{Attributes, Guard, Location, ObjectMeta, ObjectPath, ObjectWriter, Placement, Version, Written};
 use tokio::time::{Instant, timeout};
 
 pub use plan::Method;
@@ -68,6 +68,14 @@ pub struct MoveOptions {
     pub stall: Duration,
     /// The checksum that the bytes must have to be published.
     pub expected: Option<Checksum>,
+    /// The version of the source to move; any other fails as one that changed does. None: whatever is there.
+    pub source_version: Option<Version>,
+    /// What must be at the target for the bytes to be published.
+    pub guard: Guard,
+    /// Where the version that is replaced goes, with `Guard::Version`.
+    pub keep_old: Option<ObjectPath>,
+    /// Set along with the bytes.
+    pub attributes: Attributes,
 }
 
 impl Default for MoveOptions {
@@ -82,6 +90,10 @@ impl Default for MoveOptions {
             checkpoint_every: Duration::from_secs(1),
             stall: Duration::from_secs(30),
             expected: None,
+            source_version: None,
+            guard: Guard::Any,
+            keep_old: None,
+            attributes: Attributes::default(),
         }
     }
 }
@@ -126,6 +138,10 @@ pub struct MoveOutcome {
     pub method: &'static str,
     /// How the bytes at the target were proven.
     pub proof: Proof,
+    /// What the target's storage says about what was published.
+    pub target: ObjectMeta,
+    /// The version of the source that was moved, if the source has versions.
+    pub source_version: Option<Version>,
 }
 
 /// Makes one attempt to move one object.
@@ -211,6 +227,8 @@ pub async fn move_object(
         duration: began.elapsed(),
         started_over: footing.started_over,
         method: copied.method.as_str(),
+        target: written.meta,
+        source_version: footing.version,
     })
 }
 
@@ -321,7 +339,7 @@ async fn accept(
     refuse_changed_source(mv, version.as_ref()).await?;
     checkpoint.publish().await?;
     progress.begin(Some(length), point.map_or(0, |point| point.safe));
-    writer.finish(length).await?;
+    let written = writer.finish(length).await?;
     progress.set_safe(length);
     Ok(MoveOutcome {
         proof: Proof::ReadBack,
@@ -332,6 +350,8 @@ async fn accept(
         duration: began.elapsed(),
         started_over: false,
         method: Method::Stream.as_str(),
+        target: written.meta,
+        source_version: version,
     })
 }
 

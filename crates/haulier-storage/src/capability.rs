@@ -29,4 +29,10 @@ pub struct Capabilities {
     pub kernel_copy: bool,
     /// `Placement::InPlace` works.
     pub in_place: bool,
+    /// Guards are checked in the same step as the change; else right before it.
+    pub guarded_write: bool,
+    /// `rename` works.
+    pub rename: bool,
+    /// Time and mode of an object are kept, and `set_attributes` works.
+    pub attributes: bool,
 }

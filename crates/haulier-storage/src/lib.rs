@@ -7,6 +7,7 @@ pub mod capability;
 pub mod conformance;
 pub mod connector;
 pub mod connectors;
+pub mod guard;
 pub mod layers;
 
 pub mod object;
@@ -16,8 +17,9 @@ pub use capability::Capabilities;
 pub use connector::{CONNECTORS, COPY_OPTIONS, Connector, StorageConfig, Storages, connector, map_secrets, scheme_of};
 pub use connectors::memory::MemoryStore;
 pub use connectors::network::Network;
+pub use guard::{Attributes, Guard};
 pub use object::{
     ByteStream, FileHandle, Flushed, ListedObject, ObjectKind, ObjectMeta, ObjectPath, ObjectRead, Placement,
     ReadRequest, StoreSource, Version, WriteRequest, Written,
 };
-pub use storage::{Location, ObjectWriter, Storage};
+pub use storage::{Location, NO_WAY, ObjectWriter, Storage};

@@ -11,6 +11,8 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use haulier_base::{Error, Result, Timestamp};
 
+use crate::{Attributes, Guard};
+
 /// The key of an object inside one storage, kept exactly as it was given.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectPath(String);
@@ -95,6 +97,8 @@ pub struct ObjectMeta {
     pub modified: Option<Timestamp>,
     /// What kind of thing it is.
     pub kind: ObjectKind,
+    /// Permission bits, `0o777` at most, where there are such.
+    pub mode: Option<u32>,
 }
 
 /// One entry of a listing.
@@ -246,4 +250,14 @@ pub struct WriteRequest {
     pub create_parents: bool,
     /// The final size, when it is known; a hint.
     pub size: Option<u64>,
+    /// What must be at the path when the object is published (with `Placement::Replace`); else `finish` fails with
+    /// an error that `Guard::is_refusal` recognizes, nothing is published, and what was written is removed.
+    pub guard: Guard,
+    /// Where the version that is replaced goes, with `Guard::Version`. Nothing may be there; its folders are made.
+    ///
+    /// It must be a name that nobody else takes: a crash may leave the new version there, or whatever came out of
+    /// the path, but never loses either.
+    pub keep_old: Option<ObjectPath>,
+    /// Set before the bytes become visible (with `Placement::Replace`).
+    pub attributes: Attributes,
 }

@@ -6,12 +6,16 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
-use haulier_base::Result;
+use haulier_base::{Error, Result};
 
 use crate::{
-    Capabilities, FileHandle, Flushed, ListedObject, ObjectMeta, ObjectPath, ObjectRead, ReadRequest, StoreSource,
-    WriteRequest, Written,
+    Attributes, Capabilities, FileHandle, Flushed, Guard, ListedObject, ObjectMeta, ObjectPath, ObjectRead,
+    ReadRequest, StoreSource, WriteRequest, Written, guard,
 };
+
+/// The detail on an error that says that no object can be at the path, because something that is no folder is in
+/// the way to it.
+pub const NO_WAY: &str = "no_way";
 
 /// A place where objects live.
 ///
@@ -38,6 +42,43 @@ pub trait Storage: Send + Sync + fmt::Debug {
 
     /// Removes an object; a missing one is fine.
     async fn delete(&self, path: &ObjectPath) -> Result<()>;
+
+    /// Removes an object if the guard holds; a missing one is fine with `Guard::Any`. With `keep_as` it is moved
+    /// there instead, where nothing may be; folders are made. Removing that cannot be undone looks first, where the
+    /// storage cannot do both in one step (`guarded_write`).
+    ///
+    /// # Errors
+    /// One that `Guard::is_refusal` recognizes. `Invalid` with `keep_as`, where there is no `rename`.
+    async fn remove_guarded(&self, path: &ObjectPath, guard: &Guard, keep_as: Option<&ObjectPath>) -> Result<()> {
+        if keep_as.is_some() {
+            return Err(Error::invalid("this storage cannot rename"));
+        }
+        guard::look(self, path, guard).await?;
+        self.delete(path).await
+    }
+
+    /// Gives an object another name, in one step, if it is what `guard` says and nothing is at the new name.
+    /// Folders are made.
+    ///
+    /// # Errors
+    /// One that `Guard::is_refusal` recognizes.
+    async fn rename(&self, _from: &ObjectPath, _guard: &Guard, _to: &ObjectPath) -> Result<ObjectMeta> {
+        Err(Error::invalid("this storage cannot rename"))
+    }
+
+    /// Sets time and mode of an object, if it is what `guard` says. Its bytes stay; its version may change.
+    ///
+    /// # Errors
+    /// One that `Guard::is_refusal` recognizes.
+    async fn set_attributes(&self, _path: &ObjectPath, _guard: &Guard, _to: &Attributes) -> Result<ObjectMeta> {
+        Err(Error::invalid("this storage keeps neither time nor mode"))
+    }
+
+    /// Removes a folder if it is empty, and says whether it is gone; one that is missing is. A storage without
+    /// folders has nothing to do.
+    async fn remove_folder(&self, _path: &ObjectPath) -> Result<bool> {
+        Ok(true)
+    }
 
     /// Removes all that unfinished writers with that label left at that path; nothing there is fine.
     ///

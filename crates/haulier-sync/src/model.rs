@@ -78,13 +78,19 @@ impl FileName {
 
     /// Its identity, the same at every entry.
     pub fn fid(&self) -> Fid {
-        Fid(uuid::Uuid::new_v5(&NAMESPACE, self.0.as_bytes()).hyphenated().to_string())
+        Fid(self.uuid().hyphenated().to_string())
+    }
+
+    /// The bytes of its identity, for those who keep many.
+    pub(crate) fn uuid(&self) -> uuid::Uuid {
+        uuid::Uuid::new_v5(&NAMESPACE, self.0.as_bytes())
     }
 
     /// Whether it is a temporary name, ours or upstream's, and so no file of anybody (§4.1).
     pub fn is_temporary(&self) -> bool {
         let last = self.0.rsplit('/').next().unwrap_or_default();
-        last.starts_with('.') && last.ends_with(".onitu-tmp")
+        let ours = last.starts_with(".haulier-") && last.ends_with(".part");
+        ours || (last.starts_with('.') && last.ends_with(".onitu-tmp"))
     }
 }
 
@@ -102,6 +108,11 @@ impl Fid {
     /// Takes a text as it is.
     pub fn from_text(text: impl Into<String>) -> Self {
         Self(text.into())
+    }
+
+    /// The identity of any text, be it the name of a file or not (§1).
+    pub fn of_text(name: &str) -> Self {
+        Self(uuid::Uuid::new_v5(&NAMESPACE, name.as_bytes()).hyphenated().to_string())
     }
 
     /// The text.
@@ -182,6 +193,10 @@ pub struct Observation {
     pub name: FileName,
     /// What was seen.
     pub seen: Seen,
+    /// The stamp that the index had for this name at this entry before anybody looked; none when it had none there.
+    /// If the index says something else by the time of judging, we wrote there meanwhile: what was seen is no longer
+    /// so, and has to be looked at again.
+    pub known: Option<Stamp>,
 }
 
 /// The current version of a name, or its tombstone.
@@ -189,7 +204,8 @@ pub struct Observation {
 pub struct FileRecord {
     /// The name.
     pub name: FileName,
-    /// Rises with every version, from 1.
+    /// Rises with every version. Begins with the time in microseconds, so that a name that was deleted and made again
+    /// never repeats one.
     pub number: u64,
     /// Length in bytes.
     pub size_bytes: u64,
@@ -197,12 +213,54 @@ pub struct FileRecord {
     pub attributes: Attributes,
     /// None when the bytes were not read yet: then only a copy of the same `number` is known to be equal.
     pub content: Option<ContentHash>,
+    /// What the versions before this one held.
+    pub past: Past,
     /// The entry that the version came from.
     pub origin: EntryName,
     /// Whether this is a tombstone: entries still have to delete their copy.
     pub deleted: bool,
     /// When this became so.
     pub changed_at: Timestamp,
+}
+
+/// What the last versions of a file held: a copy of one of them that we wrote ourselves, and did not live to record, is
+/// told from a change by it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Past(Vec<String>);
+
+impl Past {
+    /// How many versions are remembered.
+    const VERSIONS: usize = 16;
+    /// How much of each hash: enough for the versions of one file.
+    const DIGITS: usize = 16;
+
+    /// Reads what [`Past::to_text`] wrote.
+    pub fn from_text(text: &str) -> Self {
+        Self(text.split_whitespace().map(str::to_owned).collect())
+    }
+
+    /// The beginnings of the hashes, oldest first, with spaces between them.
+    pub fn to_text(&self) -> String {
+        self.0.join(" ")
+    }
+
+    /// Remembers one more.
+    pub fn push(&mut self, content: &ContentHash) {
+        let digits = Self::digits(content);
+        self.0.retain(|past| past != digits);
+        self.0.push(digits.to_owned());
+        let surplus = self.0.len().saturating_sub(Self::VERSIONS);
+        self.0.drain(..surplus);
+    }
+
+    /// Whether an earlier version held this.
+    pub fn holds(&self, content: &ContentHash) -> bool {
+        self.0.iter().any(|past| past == Self::digits(content))
+    }
+
+    fn digits(content: &ContentHash) -> &str {
+        content.as_str().get(..Self::DIGITS).unwrap_or(content.as_str())
+    }
 }
 
 /// What is to be done at an entry.
@@ -243,13 +301,26 @@ pub struct Copy {
     pub owner: bool,
     /// What is there; none when nothing is.
     pub state: Option<CopyState>,
-    /// The version that this entry last agreed with; 0 for none. A change made here on top of any other than the
-    /// current one is a conflict.
+    /// The version that this entry last agreed with. A change made here on top of any other than the current one is a
+    /// conflict. 0 with something there: these bytes are nobody else's and no version of the file, so they are set
+    /// aside before they are replaced.
     pub number: u64,
     /// What is to be done.
     pub pending: Option<Pending>,
     /// The name that what is there is given before it is replaced, because it lost a conflict.
     pub aside: Option<FileName>,
+}
+
+impl Copy {
+    /// Whether these bytes are that version.
+    pub fn holds(&self, record: &FileRecord) -> bool {
+        self.state.is_some() && self.number == record.number
+    }
+
+    /// What the storage calls what is there.
+    pub fn stamp(&self) -> Option<&Stamp> {
+        self.state.as_ref().map(|state| &state.found.stamp)
+    }
 }
 
 /// All that is known about one name.
@@ -265,7 +336,14 @@ impl FileState {
     /// Whether an entry holds the current version and should.
     pub fn is_up_to_date(&self, entry: &EntryName) -> bool {
         let Some(record) = self.record.as_ref().filter(|record| !record.deleted) else { return false };
-        self.copies.get(entry).is_some_and(|copy| copy.owner && copy.state.is_some() && copy.number == record.number)
+        self.copies.get(entry).is_some_and(|copy| copy.owner && copy.holds(record))
+    }
+
+    /// The entries that hold the current version, whether they should or not: a fetch may read from any of them.
+    pub fn holders(&self) -> impl Iterator<Item = &EntryName> {
+        let record = self.record.as_ref().filter(|record| !record.deleted);
+        let holds = move |copy: &Copy| record.is_some_and(|record| copy.holds(record));
+        self.copies.iter().filter(move |(_, copy)| holds(copy)).map(|(entry, _)| entry)
     }
 }
 
@@ -294,7 +372,7 @@ mod tests {
     fn ids_are_those_of_the_contract() {
         let fid = |name| FileName::new(name).unwrap().fid().to_string();
         assert_eq!(fid("toto"), "91473751-8e49-5240-b03c-96547fcd86dc");
-        assert_eq!(fid("photos/foo.jpg"), "0fe87082-01a2-5468-83f6-7171eb061fe4");
+        assert_eq!(fid("photos/foo.jpg"), "0fe87082-01a2-5468-83f6-6171eb061fe4");
     }
 
     #[test]
@@ -304,6 +382,11 @@ mod tests {
         }
         for name in ["a\nb", ".hidden", "a/.haulier/b", "\u{1F600}:", "e\u{301}"] {
             FileName::new(name).unwrap();
+        }
+        for (name, temporary) in
+            [("a/.b.onitu-tmp", true), (".haulier-x-b.part", true), ("b.part", false), (".b", false)]
+        {
+            assert_eq!(FileName::new(name).unwrap().is_temporary(), temporary, "{name}");
         }
         for name in ["", "a:b", "a/b", "..", "a\nb"] {
             EntryName::new(name).unwrap_err();

@@ -14,8 +14,8 @@ use serde_json::Value;
 
 use crate::connector::{Connector, Environment, Side, join_literal};
 use crate::{
-    Capabilities, Flushed, ListedObject, Location, ObjectKind, ObjectMeta, ObjectPath, ObjectRead, ObjectWriter,
-    Placement, ReadRequest, Storage, Version, WriteRequest, Written,
+    Attributes, Capabilities, Flushed, Guard, ListedObject, Location, ObjectKind, ObjectMeta, ObjectPath, ObjectRead,
+    ObjectWriter, Placement, ReadRequest, Storage, Version, WriteRequest, Written,
 };
 
 /// The scheme of these URLs.
@@ -71,6 +71,7 @@ struct Inner {
 struct Stored {
     bytes: Bytes,
     version: u64,
+    attributes: Attributes,
 }
 
 impl Stored {
@@ -78,8 +79,9 @@ impl Stored {
         ObjectMeta {
             size: Some(self.bytes.len() as u64),
             version: Some(Version::from(format!("memory-{}", self.version))),
-            modified: None,
+            modified: self.attributes.modified,
             kind: ObjectKind::Regular,
+            mode: self.attributes.mode,
         }
     }
 }
@@ -91,10 +93,30 @@ impl Inner {
     }
 
     fn publish(&mut self, path: &ObjectPath, bytes: Bytes) -> ObjectMeta {
-        let stored = Stored { bytes, version: self.next() };
+        let stored = Stored { bytes, version: self.next(), attributes: Attributes::default() };
+        self.put(path, stored)
+    }
+
+    fn put(&mut self, path: &ObjectPath, stored: Stored) -> ObjectMeta {
         let meta = stored.meta();
         self.objects.insert(path.as_str().to_owned(), stored);
         meta
+    }
+
+    /// What is at a path, if the guard lets a change of it happen.
+    fn expect(&self, path: &ObjectPath, guard: &Guard) -> Result<Option<Stored>> {
+        let found = self.objects.get(path.as_str());
+        guard.check(found.map(Stored::meta).as_ref())?;
+        Ok(found.cloned())
+    }
+
+    /// Moves an object to a name that nobody has.
+    fn rename(&mut self, from: &ObjectPath, guard: &Guard, to: &ObjectPath) -> Result<ObjectMeta> {
+        let missing = || Error::not_found("there is nothing to rename");
+        let found = self.expect(from, guard)?.ok_or_else(missing)?;
+        self.expect(to, &Guard::Absent)?;
+        self.objects.remove(from.as_str());
+        Ok(self.put(to, found))
     }
 }
 
@@ -153,6 +175,9 @@ impl Storage for MemoryStore {
             cheap_read_back: true,
             kernel_copy: false,
             in_place: true,
+            guarded_write: true,
+            rename: true,
+            attributes: true,
         }
     }
 
@@ -183,8 +208,13 @@ impl Storage for MemoryStore {
             Some(token) => token,
             None => token_of(&request.label, inner.next()),
         };
-        let resumed = inner.uploads.entry((path.as_str().to_owned(), token.clone())).or_default().len() as u64;
-        Ok(Box::new(UploadWriter { store: self.clone(), path: path.clone(), token, resumed }))
+        let upload = (path.as_str().to_owned(), token.clone());
+        let resumed = inner.uploads.entry(upload).or_default().len() as u64;
+        inner.expect(path, &request.guard)?;
+        drop(inner);
+        let (store, path) = (self.clone(), path.clone());
+        let WriteRequest { guard, keep_old, attributes, .. } = request;
+        Ok(Box::new(UploadWriter { store, path, token, resumed, guard, keep_old, attributes }))
     }
 
     async fn list(&self, prefix: &ObjectPath) -> Result<BoxStream<'static, Result<ListedObject>>> {
@@ -208,6 +238,32 @@ impl Storage for MemoryStore {
     async fn delete(&self, path: &ObjectPath) -> Result<()> {
         self.lock().objects.remove(path.as_str());
         Ok(())
+    }
+
+    async fn remove_guarded(&self, path: &ObjectPath, guard: &Guard, keep_as: Option<&ObjectPath>) -> Result<()> {
+        let mut inner = self.lock();
+        let found = inner.expect(path, guard)?.is_some();
+        match keep_as {
+            Some(keep) if found => inner.rename(path, guard, keep).map(|_| ()),
+            _ => {
+                inner.objects.remove(path.as_str());
+                Ok(())
+            }
+        }
+    }
+
+    async fn rename(&self, from: &ObjectPath, guard: &Guard, to: &ObjectPath) -> Result<ObjectMeta> {
+        self.lock().rename(from, guard, to)
+    }
+
+    async fn set_attributes(&self, path: &ObjectPath, guard: &Guard, to: &Attributes) -> Result<ObjectMeta> {
+        let mut inner = self.lock();
+        let missing = || Error::not_found("no such object").context("path", path);
+        let mut found = inner.expect(path, guard)?.ok_or_else(missing)?;
+        found.attributes =
+            Attributes { modified: to.modified.or(found.attributes.modified), mode: to.mode.or(found.attributes.mode) };
+        found.version = inner.next();
+        Ok(inner.put(path, found))
     }
 
     async fn discard(&self, path: &ObjectPath, label: &str, token: Option<&str>) -> Result<()> {
@@ -260,6 +316,9 @@ struct UploadWriter {
     path: ObjectPath,
     token: String,
     resumed: u64,
+    guard: Guard,
+    keep_old: Option<ObjectPath>,
+    attributes: Attributes,
 }
 
 impl UploadWriter {
@@ -298,7 +357,13 @@ impl ObjectWriter for UploadWriter {
         let upload = inner.uploads.remove(&(self.path.as_str().to_owned(), self.token.clone()));
         let mut bytes = upload.ok_or_else(|| Error::conflict("the unfinished upload was removed"))?;
         bytes.truncate(size as usize);
-        Ok(inner.publish(&self.path, bytes.into()).into())
+        let old = inner.expect(&self.path, &self.guard)?;
+        if let (Some(old), Some(keep), Guard::Version(_)) = (old, &self.keep_old, &self.guard) {
+            inner.expect(keep, &Guard::Absent).map_err(|_| Guard::keep_taken())?;
+            inner.put(keep, old);
+        }
+        let stored = Stored { bytes: bytes.into(), version: inner.next(), attributes: self.attributes };
+        Ok(inner.put(&self.path, stored).into())
     }
 
     async fn suspend(self: Box<Self>) -> Result<()> {

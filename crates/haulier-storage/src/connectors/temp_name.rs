@@ -6,10 +6,20 @@ const NAME_BYTES_MAX: usize = 255;
 const LABEL_BYTES_MAX: usize = 100;
 const TEMP_START: &str = ".haulier-";
 const TEMP_END: &str = ".part";
+/// Not longer than the end of temporary names.
+const ASIDE_END: &str = ".old";
 
 /// Whether a name is one that `temp_name` makes.
 pub(crate) fn is_temp_name(name: &str) -> bool {
     name.starts_with(TEMP_START) && name.ends_with(TEMP_END) && !name.contains(['/', '\0'])
+}
+
+/// The name that an old version has for the moment between its replacement and its removal.
+///
+/// Not temporary: what a crash leaves there is listed, and removed by nobody.
+pub(crate) fn aside_name(label: &str, target: &str) -> String {
+    let temp = temp_name(label, target);
+    format!("{}{ASIDE_END}", temp.strip_suffix(TEMP_END).unwrap_or(&temp))
 }
 
 /// The one temporary name of a label for a target: whoever knows both finds what a dead writer left.

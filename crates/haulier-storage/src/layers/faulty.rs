@@ -10,8 +10,8 @@ use haulier_base::{Error, ErrorKind, Result};
 
 use crate::connectors::cut;
 use crate::{
-    Capabilities, FileHandle, Flushed, ListedObject, ObjectMeta, ObjectPath, ObjectRead, ObjectWriter, ReadRequest,
-    Storage, StoreSource, WriteRequest, Written,
+    Attributes, Capabilities, FileHandle, Flushed, Guard, ListedObject, ObjectMeta, ObjectPath, ObjectRead,
+    ObjectWriter, ReadRequest, Storage, StoreSource, WriteRequest, Written,
 };
 
 /// The steps that can be made to fail.
@@ -29,8 +29,10 @@ pub enum Step {
     Flush,
     /// `finish`.
     Finish,
-    /// `delete` and `discard`.
+    /// `delete`, `remove_guarded` and `discard`.
     Delete,
+    /// `rename` and `set_attributes`.
+    Rename,
     /// `list`.
     List,
 }
@@ -206,6 +208,25 @@ impl Storage for Faulty {
     async fn delete(&self, path: &ObjectPath) -> Result<()> {
         self.script.take(Step::Delete).await?;
         self.inner.delete(path).await
+    }
+
+    async fn remove_guarded(&self, path: &ObjectPath, guard: &Guard, keep_as: Option<&ObjectPath>) -> Result<()> {
+        self.script.take(Step::Delete).await?;
+        self.inner.remove_guarded(path, guard, keep_as).await
+    }
+
+    async fn rename(&self, from: &ObjectPath, guard: &Guard, to: &ObjectPath) -> Result<ObjectMeta> {
+        self.script.take(Step::Rename).await?;
+        self.inner.rename(from, guard, to).await
+    }
+
+    async fn set_attributes(&self, path: &ObjectPath, guard: &Guard, to: &Attributes) -> Result<ObjectMeta> {
+        self.script.take(Step::Rename).await?;
+        self.inner.set_attributes(path, guard, to).await
+    }
+
+    async fn remove_folder(&self, path: &ObjectPath) -> Result<bool> {
+        self.inner.remove_folder(path).await
     }
 
     async fn discard(&self, path: &ObjectPath, label: &str, token: Option<&str>) -> Result<()> {

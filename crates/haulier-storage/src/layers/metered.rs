@@ -9,8 +9,8 @@ use futures::stream::{BoxStream, StreamExt, TryStreamExt};
 use haulier_base::{Error, Result};
 
 use crate::{
-    Capabilities, FileHandle, Flushed, ListedObject, ObjectMeta, ObjectPath, ObjectRead, ObjectWriter, ReadRequest,
-    Storage, StoreSource, WriteRequest, Written,
+    Attributes, Capabilities, FileHandle, Flushed, Guard, ListedObject, ObjectMeta, ObjectPath, ObjectRead,
+    ObjectWriter, ReadRequest, Storage, StoreSource, WriteRequest, Written,
 };
 
 /// Counters that many storages may share.
@@ -98,6 +98,22 @@ impl Storage for Metered {
 
     async fn delete(&self, path: &ObjectPath) -> Result<()> {
         self.inner.delete(path).await
+    }
+
+    async fn remove_guarded(&self, path: &ObjectPath, guard: &Guard, keep_as: Option<&ObjectPath>) -> Result<()> {
+        self.inner.remove_guarded(path, guard, keep_as).await
+    }
+
+    async fn rename(&self, from: &ObjectPath, guard: &Guard, to: &ObjectPath) -> Result<ObjectMeta> {
+        self.inner.rename(from, guard, to).await
+    }
+
+    async fn set_attributes(&self, path: &ObjectPath, guard: &Guard, to: &Attributes) -> Result<ObjectMeta> {
+        self.inner.set_attributes(path, guard, to).await
+    }
+
+    async fn remove_folder(&self, path: &ObjectPath) -> Result<bool> {
+        self.inner.remove_folder(path).await
     }
 
     async fn discard(&self, path: &ObjectPath, label: &str, token: Option<&str>) -> Result<()> {

@@ -8,8 +8,8 @@ use futures::stream::BoxStream;
 use haulier_base::{Backoff, Result};
 
 use crate::{
-    Capabilities, ListedObject, ObjectMeta, ObjectPath, ObjectRead, ObjectWriter, ReadRequest, Storage, StoreSource,
-    WriteRequest,
+    Attributes, Capabilities, Guard, ListedObject, ObjectMeta, ObjectPath, ObjectRead, ObjectWriter, ReadRequest,
+    Storage, StoreSource, WriteRequest,
 };
 
 /// We wait no longer than this, whatever the other side asks for.
@@ -76,6 +76,23 @@ impl Storage for Retrying {
 
     async fn delete(&self, path: &ObjectPath) -> Result<()> {
         self.retry(|| self.inner.delete(path)).await
+    }
+
+    // What is guarded is tried once: a second try would find what the first one did.
+    async fn remove_guarded(&self, path: &ObjectPath, guard: &Guard, keep_as: Option<&ObjectPath>) -> Result<()> {
+        self.inner.remove_guarded(path, guard, keep_as).await
+    }
+
+    async fn rename(&self, from: &ObjectPath, guard: &Guard, to: &ObjectPath) -> Result<ObjectMeta> {
+        self.inner.rename(from, guard, to).await
+    }
+
+    async fn set_attributes(&self, path: &ObjectPath, guard: &Guard, to: &Attributes) -> Result<ObjectMeta> {
+        self.inner.set_attributes(path, guard, to).await
+    }
+
+    async fn remove_folder(&self, path: &ObjectPath) -> Result<bool> {
+        self.retry(|| self.inner.remove_folder(path)).await
     }
 
     async fn discard(&self, path: &ObjectPath, label: &str, token: Option<&str>) -> Result<()> {

@@ -10,6 +10,7 @@ use crate::config::reference::settings;
 pub(crate) fn run(output: &Output) -> Outcome {
     let events: Vec<_> = haulier_transfer::event_kinds()
         .into_iter()
+        .chain(haulier_sync::event_kinds())
         .map(|(kind, meaning)| json!({ "kind": kind, "meaning": meaning }))
         .collect();
     let storages = Storages::new(StorageConfig { allow_any_path: true, ..StorageConfig::default() });
@@ -23,6 +24,7 @@ pub(crate) fn run(output: &Output) -> Outcome {
                 "ranged_read": can.ranged_read, "parallel_reads": can.parallel_reads,
                 "parallel_writes": can.parallel_writes, "resumable_write": can.resumable_write,
                 "in_place": can.in_place, "read_back": can.read_back, "store_copy": copies,
+                "guarded_write": can.guarded_write, "rename": can.rename, "attributes": can.attributes,
             })
         })
         .collect();

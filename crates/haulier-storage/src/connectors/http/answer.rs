@@ -91,6 +91,7 @@ pub(in crate::connectors) fn meta_of(headers: &HeaderMap, size: Option<u64>) -> 
         version: version.map(Version::from),
         modified: modified.and_then(date),
         kind: ObjectKind::Regular,
+        mode: None,
     }
 }
 

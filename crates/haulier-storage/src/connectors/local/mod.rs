@@ -3,7 +3,9 @@
 //! A path is first resolved by name; then it is opened beneath a root's descriptor with links forbidden,
 //! so a link that is swapped in between cannot lead out.
 
+mod attributes;
 mod first_put;
+mod guarded;
 mod list;
 mod read;
 mod roots;
@@ -11,6 +13,8 @@ mod special;
 mod url;
 mod writer;
 
+#[cfg(test)]
+mod guarded_tests;
 #[cfg(test)]
 mod tests;
 
@@ -22,15 +26,15 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use haulier_base::{Error, Permit, Result, Timestamp};
-use rustix::fs::AtFlags;
+use rustix::fs::{AtFlags, FileType};
 use rustix::io::Errno;
 
 pub use roots::Roots;
 pub(crate) use url::CONNECTOR;
 
 use crate::{
-    Capabilities, ListedObject, ObjectKind, ObjectMeta, ObjectPath, ObjectRead, ObjectWriter, ReadRequest, Storage,
-    Version, WriteRequest,
+    Attributes, Capabilities, Guard, ListedObject, ObjectKind, ObjectMeta, ObjectPath, ObjectRead, ObjectWriter,
+    ReadRequest, Storage, Version, WriteRequest, storage::NO_WAY,
 };
 
 /// Always allowed as a target, whatever the roots are.
@@ -47,6 +51,32 @@ impl LocalStorage {
     /// Keys are paths below `base`, which lies in one of the roots.
     pub fn new(roots: Arc<Roots>, base: impl Into<PathBuf>) -> Self {
         Self { roots, base: base.into() }
+    }
+
+    /// The files below one folder and nothing else: a link in the way to a file, or instead of one, is never followed.
+    ///
+    /// # Errors
+    /// When there is no such folder.
+    pub async fn confined(folder: &Path) -> Result<Self> {
+        let folder = folder.to_owned();
+        blocking(move || {
+            let roots = Roots::confined(&folder)?;
+            let base = roots.first().to_owned();
+            Ok(Self { roots: Arc::new(roots), base })
+        })
+        .await
+    }
+
+    /// The folder, links resolved.
+    pub fn base(&self) -> &Path {
+        &self.base
+    }
+
+    /// Whether the path of a confined folder still leads to the folder that was opened, and not to another one that
+    /// was mounted over it or put in its place.
+    pub async fn is_in_place(&self) -> Result<bool> {
+        let roots = self.roots.clone();
+        blocking(move || roots.is_in_place()).await
     }
 
     /// Where a key lies, without looking at the disk.
@@ -87,6 +117,9 @@ impl Storage for LocalStorage {
             cheap_read_back: true,
             kernel_copy: true,
             in_place: true,
+            guarded_write: true,
+            rename: true,
+            attributes: true,
         }
     }
 
@@ -102,7 +135,8 @@ impl Storage for LocalStorage {
 
     async fn write(&self, path: &ObjectPath, request: WriteRequest) -> Result<Box<dyn ObjectWriter>> {
         let (roots, full) = (self.roots.clone(), self.object_path(path)?);
-        writer::write(roots, full, request).await
+        let keep = request.keep_old.as_ref().map(|keep| self.object_path(keep)).transpose()?;
+        writer::write(roots, full, keep, request).await
     }
 
     async fn list(&self, prefix: &ObjectPath) -> Result<BoxStream<'static, Result<ListedObject>>> {
@@ -128,6 +162,34 @@ impl Storage for LocalStorage {
         let (roots, full) = (self.roots.clone(), self.object_path(path)?);
         let (label, token) = (label.to_owned(), token.map(str::to_owned));
         blocking(move || writer::discard(&roots, &full, &label, token.as_deref())).await
+    }
+
+    async fn remove_guarded(&self, path: &ObjectPath, guard: &Guard, keep_as: Option<&ObjectPath>) -> Result<()> {
+        let (roots, full, guard) = (self.roots.clone(), self.object_path(path)?, guard.clone());
+        let keep = keep_as.map(|keep| self.object_path(keep)).transpose()?;
+        blocking(move || {
+            let Some(place) = missing_is_none(roots.place_of_entry(&full))? else { return guard.check(None) };
+            let keep = keep.as_deref().map(|keep| (&*roots, keep));
+            let aside = guarded::Aside::open(&place, keep, "removed")?;
+            guarded::remove(&place, &aside, &guard)
+        })
+        .await
+    }
+
+    async fn rename(&self, from: &ObjectPath, guard: &Guard, to: &ObjectPath) -> Result<ObjectMeta> {
+        let ends = guarded::Ends { from: self.object_path(from)?, to: self.object_path(to)? };
+        let (roots, guard) = (self.roots.clone(), guard.clone());
+        blocking(move || ends.rename(&roots, &guard)).await
+    }
+
+    async fn set_attributes(&self, path: &ObjectPath, guard: &Guard, to: &Attributes) -> Result<ObjectMeta> {
+        let (roots, full, guard, to) = (self.roots.clone(), self.object_path(path)?, guard.clone(), *to);
+        blocking(move || attributes::set_at(&roots, &full, &guard, &to)).await
+    }
+
+    async fn remove_folder(&self, path: &ObjectPath) -> Result<bool> {
+        let (roots, full) = (self.roots.clone(), self.full_path(path)?);
+        blocking(move || guarded::remove_folder(&roots, &full)).await
     }
 }
 
@@ -164,6 +226,7 @@ fn os_error(errno: Errno) -> Error {
         Errno::LOOP | Errno::XDEV => Error::unavailable("the path changed while it was being opened"),
         Errno::NAMETOOLONG => Error::invalid("the path is too long"),
         Errno::NXIO => Error::unavailable("nobody is at the other end of the path"),
+        Errno::NOTDIR => Error::from(std::io::Error::from(errno)).context(NO_WAY, true),
         other => std::io::Error::from(other).into(),
     }
 }
@@ -176,28 +239,55 @@ fn missing_is_none<T>(outcome: Result<T>) -> Result<Option<T>> {
     }
 }
 
-fn meta_of(found: &Metadata) -> ObjectMeta {
-    let kind = kind_of(found);
-    let nanos = |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
-    let modified = nanos(found.mtime(), found.mtime_nsec());
-    let changed = nanos(found.ctime(), found.ctime_nsec());
-    let regular = kind == ObjectKind::Regular;
-    ObjectMeta {
-        size: regular.then_some(found.len()),
-        version: regular.then(|| Version::from(format!("{}-{modified}-{changed}-{}", found.len(), found.ino()))),
-        modified: i64::try_from(modified / 1000).ok().map(Timestamp::from_micros),
-        kind,
-    }
+/// What the kernel says about a file, however it was asked.
+struct Facts {
+    size: u64,
+    mode: u32,
+    inode: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
 }
 
-fn kind_of(found: &Metadata) -> ObjectKind {
-    let file_type = found.file_type();
-    if file_type.is_dir() {
-        ObjectKind::Directory
-    } else if file_type.is_file() {
-        ObjectKind::Regular
-    } else {
-        ObjectKind::Special
+fn meta_of(found: &Metadata) -> ObjectMeta {
+    Facts {
+        size: found.len(),
+        mode: found.mode(),
+        inode: found.ino(),
+        modified: (found.mtime(), found.mtime_nsec()),
+        changed: (found.ctime(), found.ctime_nsec()),
+    }
+    .meta()
+}
+
+#[allow(clippy::unnecessary_cast, reason = "the types of these fields differ between platforms")]
+fn meta_of_stat(found: &rustix::fs::Stat) -> ObjectMeta {
+    Facts {
+        size: u64::try_from(found.st_size).unwrap_or(0),
+        mode: found.st_mode as u32,
+        inode: found.st_ino as u64,
+        modified: (found.st_mtime as i64, found.st_mtime_nsec as i64),
+        changed: (found.st_ctime as i64, found.st_ctime_nsec as i64),
+    }
+    .meta()
+}
+
+impl Facts {
+    fn meta(&self) -> ObjectMeta {
+        let kind = match FileType::from_raw_mode(self.mode) {
+            FileType::Directory => ObjectKind::Directory,
+            FileType::RegularFile => ObjectKind::Regular,
+            _ => ObjectKind::Special,
+        };
+        let nanos = |(seconds, rest)| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
+        let (modified, changed): (i128, i128) = (nanos(self.modified), nanos(self.changed));
+        let regular = kind == ObjectKind::Regular;
+        ObjectMeta {
+            size: regular.then_some(self.size),
+            version: regular.then(|| Version::from(format!("{}-{modified}-{changed}-{}", self.size, self.inode))),
+            modified: i64::try_from(modified.div_euclid(1000)).ok().map(Timestamp::from_micros),
+            kind,
+            mode: Some(self.mode & 0o777),
+        }
     }
 }
 

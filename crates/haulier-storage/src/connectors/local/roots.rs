@@ -11,14 +11,18 @@ use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::{NO_FOLLOW, meta_of, normalize, os_error};
-use crate::{ObjectKind, ObjectMeta};
+use crate::{NO_WAY, ObjectKind, ObjectMeta};
 
 /// As many links in a row as the kernel follows.
 const LINKS_MAX: usize = 40;
 
 /// The allowed folders, held open.
 #[derive(Debug)]
-pub struct Roots(Vec<Root>);
+pub struct Roots {
+    all: Vec<Root>,
+    /// Whether links are followed, as long as they lead into a root.
+    follows: bool,
+}
 
 #[derive(Debug)]
 struct Root {
@@ -31,7 +35,30 @@ impl Roots {
     /// Opens the folders; `any` adds the root of the file system.
     pub fn open(paths: &[PathBuf], any: bool) -> Result<Self> {
         let all = paths.iter().map(PathBuf::as_path).chain(any.then_some(Path::new("/")));
-        all.map(Root::open).collect::<Result<_>>().map(Self)
+        Ok(Self { all: all.map(Root::open).collect::<Result<_>>()?, follows: true })
+    }
+
+    /// Opens one folder, below which no link is followed.
+    pub(super) fn confined(path: &Path) -> Result<Self> {
+        Ok(Self { all: vec![Root::open(path)?], follows: false })
+    }
+
+    /// The first root's path, links resolved.
+    pub(super) fn first(&self) -> &Path {
+        self.all.first().map_or(Path::new("/"), |root| &root.canonical)
+    }
+
+    /// Whether every root's path leads to the folder that is open.
+    pub(super) fn is_in_place(&self) -> Result<bool> {
+        for root in &self.all {
+            let open = rustix::fs::fstat(&root.folder).map_err(os_error)?;
+            match rustix::fs::stat(&root.canonical) {
+                Ok(found) if (found.st_dev, found.st_ino) == (open.st_dev, open.st_ino) => {}
+                Ok(_) | Err(Errno::NOENT | Errno::NOTDIR) => return Ok(false),
+                Err(errno) => return Err(os_error(errno)),
+            }
+        }
+        Ok(true)
     }
 
     /// Refuses a path that lies outside every root, as written or after following links.
@@ -42,8 +69,11 @@ impl Roots {
     /// The path without links; its last parts may be missing. Always inside a root.
     pub(super) fn resolve(&self, full: &Path) -> Result<PathBuf> {
         let inside = |root: &Root| full.starts_with(&root.given) || full.starts_with(&root.canonical);
-        if !self.0.iter().any(inside) {
+        if !self.all.iter().any(inside) {
             return Err(outside(full));
+        }
+        if !self.follows {
+            return Ok(full.to_owned());
         }
         let canonical = follow(full)?;
         self.root_of(&canonical).map(|_| ()).ok_or_else(|| outside(full))?;
@@ -54,16 +84,17 @@ impl Roots {
     pub(super) fn open_at(&self, canonical: &Path, flags: OFlags) -> Result<OwnedFd> {
         let root = self.root_of(canonical).ok_or_else(|| outside(canonical))?;
         let below = canonical.strip_prefix(&root.canonical).unwrap_or(Path::new(""));
-        open_beneath(
-            &root.folder,
-            if below.as_os_str().is_empty() { Path::new(".") } else { below },
-            flags,
-            Mode::empty(),
-        )
+        let below = if below.as_os_str().is_empty() { Path::new(".") } else { below };
+        if self.follows {
+            return open_beneath(&root.folder, below, flags, Mode::empty());
+        }
+        open_without_links(&root.folder, below, flags)
     }
 
     pub(super) fn look_at(&self, full: &Path) -> Result<ObjectMeta> {
-        let opened = self.open_at(&self.resolve(full)?, OFlags::PATH)?;
+        // With NOFOLLOW a link that was not to be followed is itself what is found.
+        let flags = if self.follows { OFlags::PATH } else { OFlags::PATH | OFlags::NOFOLLOW };
+        let opened = self.open_at(&self.resolve(full)?, flags)?;
         Ok(meta_of(&File::from(opened).metadata()?))
     }
 
@@ -116,7 +147,7 @@ impl Roots {
     }
 
     fn root_of(&self, canonical: &Path) -> Option<&Root> {
-        self.0.iter().find(|root| canonical.starts_with(&root.canonical))
+        self.all.iter().find(|root| canonical.starts_with(&root.canonical))
     }
 }
 
@@ -188,6 +219,15 @@ impl Place {
     pub(super) fn sync(&self) -> Result<()> {
         Ok(self.folder.sync_all()?)
     }
+}
+
+/// Opens below a folder where links were not resolved before: one that is found was there all the time.
+fn open_without_links(folder: &OwnedFd, path: &Path, flags: OFlags) -> Result<OwnedFd> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    rustix::fs::openat2(folder, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve).map_err(|errno| match errno {
+        Errno::LOOP => Error::invalid("a symbolic link is in the way").context(NO_WAY, true),
+        other => os_error(other),
+    })
 }
 
 pub(super) fn open_beneath(folder: impl std::os::fd::AsFd, path: &Path, flags: OFlags, mode: Mode) -> Result<OwnedFd> {

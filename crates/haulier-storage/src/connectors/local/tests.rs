@@ -55,6 +55,24 @@ async fn local_files_conform() {
 }
 
 #[tokio::test]
+async fn a_folder_that_cannot_be_read_does_not_hide_the_others() {
+    let folder = TempDir::new().unwrap();
+    for name in ["a", "m", "z"] {
+        fs::create_dir(folder.path().join(name)).unwrap();
+        (0..300).for_each(|number| fs::write(folder.path().join(format!("{name}/{number}")), "x").unwrap());
+    }
+    // Deeper than anybody goes, root included.
+    fs::create_dir_all(folder.path().join("m").join("d/".repeat(600))).unwrap();
+    let roots = Arc::new(Roots::open(&[folder.path().to_owned()], false).unwrap());
+    let storage = LocalStorage::new(roots, folder.path());
+    let listed: Vec<_> = futures::StreamExt::collect(storage.list(&ObjectPath::new("")).await.unwrap()).await;
+    let (found, faults): (Vec<_>, Vec<_>) = listed.into_iter().partition(Result::is_ok);
+    assert_eq!((found.len(), faults.len()), (900, 1));
+    let fault = faults.into_iter().next().unwrap().unwrap_err();
+    assert!(fault.message().starts_with("the folder m/d/d"), "{fault}");
+}
+
+#[tokio::test]
 async fn nothing_outside_the_roots_is_reached() {
     let (inside, outside) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let secret = outside.path().join("secret");

@@ -13,9 +13,12 @@ use rustix::io::Errno;
 
 use super::first_put::FirstPut;
 use super::roots::Place;
-use super::{NULL_DEVICE, Roots, blocking, meta_of, missing_is_none, read, special::SpecialWriter};
+use super::{
+    NULL_DEVICE, Roots, attributes, blocking, guarded, meta_of, meta_of_stat, missing_is_none, read,
+    special::SpecialWriter,
+};
 use crate::connectors::temp_name::{is_temp_name, temp_name};
-use crate::{FileHandle, Flushed, ObjectKind, ObjectWriter, Placement, WriteRequest, Written};
+use crate::{Attributes, FileHandle, Flushed, Guard, ObjectKind, ObjectWriter, Placement, WriteRequest, Written};
 
 /// One call to the kernel; longer ones could not be stopped for a while.
 const KERNEL_COPY_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -24,8 +27,13 @@ const READ_BACK_BYTES_MAX: u64 = 16 * 1024 * 1024;
 const FILE_BYTES_MAX: u64 = i64::MAX as u64;
 const IN_PLACE_TOKEN: &str = "in-place";
 
-pub(super) async fn write(roots: Arc<Roots>, full: PathBuf, request: WriteRequest) -> Result<Box<dyn ObjectWriter>> {
-    let opened = blocking(move || open(&roots, &full, &request)).await?;
+pub(super) async fn write(
+    roots: Arc<Roots>,
+    full: PathBuf,
+    keep: Option<PathBuf>,
+    request: WriteRequest,
+) -> Result<Box<dyn ObjectWriter>> {
+    let opened = blocking(move || open(&roots, &full, keep, &request)).await?;
     Ok(match opened {
         // Made here, because a FIFO is driven by the runtime.
         Opened::Special(file) => Box::new(SpecialWriter::new(file)?),
@@ -38,21 +46,27 @@ enum Opened {
     File(FileWriter),
 }
 
-fn open(roots: &Roots, full: &Path, request: &WriteRequest) -> Result<Opened> {
+fn open(roots: &Arc<Roots>, full: &Path, keep: Option<PathBuf>, request: &WriteRequest) -> Result<Opened> {
     if full == Path::new(NULL_DEVICE) {
         return Ok(Opened::Special(File::options().write(true).open(NULL_DEVICE)?));
     }
     let place = if request.create_parents { roots.place_with_parents(full) } else { roots.place_of(full) }?;
     match place.kind()? {
         Some(ObjectKind::Directory) => return Err(Error::invalid("the path is a directory")),
+        Some(ObjectKind::Special) if !request.guard.is_any() => {
+            return Err(Error::invalid("something that is no regular file is in the way"));
+        }
         // A FIFO without a reader is refused at once instead of waited for.
         Some(ObjectKind::Special) => {
             return place.open(&place.name, OFlags::WRONLY | OFlags::NONBLOCK).map(Opened::Special);
         }
-        Some(ObjectKind::Regular) | None => {}
+        // A copy that would be refused in the end is not begun.
+        Some(ObjectKind::Regular) | None => {
+            request.guard.check(place.stat(&place.name)?.as_ref().map(meta_of_stat).as_ref())?;
+        }
     }
     let writer = match request.placement {
-        Placement::Replace => FileWriter::replacing(place, request),
+        Placement::Replace => FileWriter::replacing(place, request, roots.clone(), keep),
         Placement::InPlace { offset } => FileWriter::in_place(place, offset),
     };
     writer.map(Opened::File)
@@ -80,10 +94,21 @@ struct FileWriter {
     /// Where byte 0 of the writer lies in the file.
     base: u64,
     resumed: u64,
+    publication: Publication,
+}
+
+/// How a finished file is to be published.
+#[derive(Default)]
+struct Publication {
+    /// The allowed folders and where the old version goes among them.
+    keep: Option<(Arc<Roots>, PathBuf)>,
+    guard: Guard,
+    attributes: Attributes,
+    label: String,
 }
 
 impl FileWriter {
-    fn replacing(place: Place, request: &WriteRequest) -> Result<Self> {
+    fn replacing(place: Place, request: &WriteRequest, roots: Arc<Roots>, keep: Option<PathBuf>) -> Result<Self> {
         let resumed = request.resume.as_deref().and_then(|token| reopen(&place, token));
         let (file, temp, resumed) = match resumed {
             Some((file, token, size)) => (file, token, size),
@@ -95,7 +120,13 @@ impl FileWriter {
             }
         };
         keep_mode(&place, &file)?;
-        Ok(Self::new(file, place, Some(temp), 0, resumed))
+        let publication = Publication {
+            keep: keep.map(|keep| (roots, keep)),
+            guard: request.guard.clone(),
+            attributes: request.attributes,
+            label: request.label.clone(),
+        };
+        Ok(Self { publication, ..Self::new(file, place, Some(temp), 0, resumed) })
     }
 
     fn in_place(place: Place, base: u64) -> Result<Self> {
@@ -109,7 +140,8 @@ impl FileWriter {
     }
 
     fn new(file: File, place: Place, temp: Option<String>, base: u64, resumed: u64) -> Self {
-        Self { file: Arc::new(file), first: Arc::default(), place: Arc::new(place), temp, base, resumed }
+        let publication = Publication::default();
+        Self { file: Arc::new(file), first: Arc::default(), place: Arc::new(place), temp, base, resumed, publication }
     }
 
     /// Does something with the file, once all puts are in it.
@@ -154,19 +186,45 @@ fn is_own(file: &File, place: &Place, temp: &str) -> Result<bool> {
     Ok(place.stat(temp.as_ref())?.is_some_and(|found| found.st_ino == own))
 }
 
-/// Gives the temporary file its final name. The one place where a batch of renames could share its flushes.
-fn publish(file: &File, place: &Place, temp: &str, size: u64) -> Result<()> {
-    file.set_len(size)?;
-    keep_mode(place, file)?;
-    file.sync_all()?;
-    if !is_own(file, place, temp)? {
-        return Err(Error::unavailable("the temporary file was taken over by another writer"));
+impl Publication {
+    /// Gives the temporary file its final name. The one place where a batch of renames could share its flushes.
+    fn publish(&self, file: &File, place: &Place, temp: &str, size: u64) -> Result<()> {
+        file.set_len(size)?;
+        if self.attributes.mode.is_none() {
+            keep_mode(place, file)?;
+        }
+        attributes::set(file, &self.attributes)?;
+        file.sync_all()?;
+        if !is_own(file, place, temp)? {
+            return Err(Error::unavailable("the temporary file was taken over by another writer"));
+        }
+        let renamed = match self.guard {
+            Guard::Any => match place.kind()? {
+                Some(ObjectKind::Directory) => Err(Error::invalid("the path is a directory")),
+                Some(ObjectKind::Special) => Err(Error::conflict("the target became something else")),
+                _ => place.rename(temp.as_ref()),
+            },
+            Guard::Absent => guarded::publish_new(place, &beside(place, temp)?),
+            Guard::Version(_) => self.swap(place, temp),
+        };
+        let refused = |error: &Error| Guard::is_refusal(error) || Guard::is_keep_taken(error);
+        if renamed.as_ref().is_err_and(refused) && is_own(file, place, temp)? {
+            place.unlink(temp.as_ref())?;
+        }
+        renamed
     }
-    match place.kind()? {
-        Some(ObjectKind::Directory) => Err(Error::invalid("the path is a directory")),
-        Some(ObjectKind::Special) => Err(Error::conflict("the target became something else")),
-        _ => place.rename(temp.as_ref()),
+
+    fn swap(&self, place: &Place, temp: &str) -> Result<()> {
+        let keep = self.keep.as_ref().map(|(roots, keep)| (&**roots, &**keep));
+        let aside = guarded::Aside::open(place, keep, &self.label)?;
+        let swap = guarded::Swap::stage(place, &beside(place, temp)?, &aside, &self.guard)?;
+        swap.exchange()?;
+        swap.settle()
     }
+}
+
+fn beside(place: &Place, name: &str) -> Result<Place> {
+    Ok(Place { folder: place.folder.try_clone()?, name: name.into() })
 }
 
 #[async_trait]
@@ -245,7 +303,7 @@ impl ObjectWriter for FileWriter {
         blocking(move || {
             self.first.write_to(&self.file)?;
             match &self.temp {
-                Some(temp) => publish(&self.file, &self.place, temp, size)?,
+                Some(temp) => self.publication.publish(&self.file, &self.place, temp, size)?,
                 None => {
                     self.file.sync_all()?;
                     self.place.sync()?;

@@ -157,7 +157,8 @@ pub(super) fn meta_of(found: &FileAttributes) -> ObjectMeta {
     let size = found.size.filter(|_| kind == ObjectKind::Regular);
     let version = size.zip(found.mtime).map(|(size, seconds)| Version::from(format!("{size}-{seconds}")));
     let modified = found.mtime.map(|seconds| Timestamp::from_micros(i64::from(seconds) * 1_000_000));
-    ObjectMeta { size, version, modified, kind }
+    let mode = found.permissions.map(|mode| mode & 0o777);
+    ObjectMeta { size, version, modified, kind, mode }
 }
 
 /// A stream that can be told to send nothing more.

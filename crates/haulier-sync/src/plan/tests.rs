@@ -1,0 +1,5 @@
+//! The judge, tried: the rules of the contract one by one, and random histories.
+
+mod histories;
+mod rules;
+mod world;
