@@ -3,6 +3,7 @@
 //! Speaks the Onitu API 1.0 (sync contract). Knows no other room. How it works: docs/decisions/0014-sync.md.
 
 mod attend;
+mod carry;
 mod driver;
 mod hold;
 mod inspect;

@@ -378,7 +378,9 @@ mod tests {
         for name in ["a\nb", ".hidden", "a/.haulier/b", "\u{1F600}:", "e\u{301}"] {
             FileName::new(name).unwrap();
         }
-        for (name, temporary) in [("a/.b.onitu-tmp", true), (".haulier-x-b.part", true), ("b.part", false), (".b", false)] {
+        for (name, temporary) in
+            [("a/.b.onitu-tmp", true), (".haulier-x-b.part", true), ("b.part", false), (".b", false)]
+        {
             assert_eq!(FileName::new(name).unwrap().is_temporary(), temporary, "{name}");
         }
         for name in ["", "a:b", "a/b", "..", "a\nb"] {

@@ -73,9 +73,8 @@ pub(crate) async fn open_of(tx: &mut Tx, fid: &Fid) -> Result<Vec<ConflictRow>> 
 /// # Errors
 /// `Conflict` when it was resolved already; it may come with the commit.
 pub(crate) async fn resolve(tx: &mut Tx, id: &str, resolution: &str) -> Result<()> {
-    const RESOLVE: Sql = Sql::both(
-        "UPDATE sync_conflicts SET resolved_at = $2, resolution = $3 WHERE id = $1 AND resolved_at IS NULL",
-    );
+    const RESOLVE: Sql =
+        Sql::both("UPDATE sync_conflicts SET resolved_at = $2, resolution = $3 WHERE id = $1 AND resolved_at IS NULL");
     let now = tx.now();
     let resolved = Error::conflict(format!("conflict {id} is resolved already"));
     tx.expect_one_later(RESOLVE, args![id, now, resolution], resolved).await

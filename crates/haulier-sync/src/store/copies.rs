@@ -166,9 +166,8 @@ pub(crate) async fn page_pending(
 
 /// When the next thing that is to be done at an entry is due; none when nothing is to be done.
 pub(crate) async fn next_due(tx: &mut Tx, at: &EntryName) -> Result<Option<Timestamp>> {
-    const NEXT: Sql = Sql::both(
-        "SELECT MIN(COALESCE(retry_at, 0)) AS due FROM sync_copies WHERE entry = $1 AND pending IS NOT NULL",
-    );
+    const NEXT: Sql =
+        Sql::both("SELECT MIN(COALESCE(retry_at, 0)) AS due FROM sync_copies WHERE entry = $1 AND pending IS NOT NULL");
     tx.fetch_optional(NEXT, args![at.as_str()]).await?.map_or(Ok(None), |row| row.time_or_null("due"))
 }
 
@@ -201,8 +200,7 @@ pub(crate) async fn leaving(tx: &mut Tx, at: &EntryName, hash: &crate::model::Co
 
 /// Records where an unfinished fetch of a version goes on.
 pub(crate) async fn set_resume(tx: &mut Tx, at: &EntryName, fid: &Fid, number: u64, resume: &str) -> Result<()> {
-    const SET: Sql =
-        Sql::both("UPDATE sync_copies SET resume = $3, resume_number = $4 WHERE entry = $1 AND fid = $2");
+    const SET: Sql = Sql::both("UPDATE sync_copies SET resume = $3, resume_number = $4 WHERE entry = $1 AND fid = $2");
     tx.execute_later(SET, args![at.as_str(), fid.as_str(), resume, signed(number)]).await
 }
 

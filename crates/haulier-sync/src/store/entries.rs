@@ -138,9 +138,8 @@ pub(crate) async fn set_definition(
     options: &Value,
     configured: bool,
 ) -> Result<()> {
-    const SET: Sql = Sql::both(
-        "UPDATE sync_entries SET position = $2, driver = $3, options = $4, configured = $5 WHERE name = $1",
-    );
+    const SET: Sql =
+        Sql::both("UPDATE sync_entries SET position = $2, driver = $3, options = $4, configured = $5 WHERE name = $1");
     let args = args![name.as_str(), position, driver, options, configured];
     tx.expect_one_later(SET, args, vanished(name)).await
 }
@@ -198,10 +197,7 @@ pub(crate) async fn hold(tx: &mut Tx, names: &BTreeSet<EntryName>) -> Result<Vec
     if names.is_empty() {
         return Ok(Vec::new());
     }
-    let text = format!(
-        "SELECT * FROM sync_entries WHERE name IN ({}) ORDER BY name",
-        placeholders(1, names.len())
-    );
+    let text = format!("SELECT * FROM sync_entries WHERE name IN ({}) ORDER BY name", placeholders(1, names.len()));
     let sql = Sql::each_owned(text.clone(), format!("{text} FOR UPDATE"));
     let args = names.iter().map(|name| Arg::from(name.as_str())).collect();
     tx.fetch_all(sql, args).await?.iter().map(entry).collect()

@@ -30,8 +30,7 @@ pub(crate) async fn load_by_fid(tx: &mut Tx, fids: &BTreeSet<Fid>, hold: Hold) -
     for batch in fids.chunks(BATCH) {
         let args: Vec<_> = batch.iter().map(|fid| Arg::from(fid.as_str())).collect();
         // In one order everywhere, so that two that hold many do not wait for each other.
-        let text =
-            format!("SELECT * FROM sync_files WHERE fid IN ({}) ORDER BY fid", placeholders(1, batch.len()));
+        let text = format!("SELECT * FROM sync_files WHERE fid IN ({}) ORDER BY fid", placeholders(1, batch.len()));
         let sql = match hold {
             Hold::No => Sql::owned(text),
             Hold::Yes => Sql::each_owned(text.clone(), format!("{text} FOR UPDATE")),
@@ -52,8 +51,7 @@ pub(crate) async fn find(tx: &mut Tx, fid: &Fid) -> Result<Option<FileState>> {
 
 /// A page of the files that exist, by fid (§1.2).
 pub(crate) async fn list(tx: &mut Tx, offset: i64, limit: i64) -> Result<Vec<(Fid, FileState)>> {
-    const LIST: Sql =
-        Sql::both("SELECT * FROM sync_files WHERE deleted = FALSE ORDER BY fid LIMIT $1 OFFSET $2");
+    const LIST: Sql = Sql::both("SELECT * FROM sync_files WHERE deleted = FALSE ORDER BY fid LIMIT $1 OFFSET $2");
     gather(tx, LIST, args![limit, offset]).await
 }
 
