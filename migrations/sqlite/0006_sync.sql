@@ -120,3 +120,9 @@ CREATE TABLE sync_kept (
 
 CREATE INDEX sync_kept_by_age ON sync_kept (kept_at);
 CREATE INDEX sync_kept_by_file ON sync_kept (fid);
+
+-- One row: what this catalogue calls itself in the roots of its entries, so that another one's are told apart.
+CREATE TABLE sync_identity (
+    id BIGINT NOT NULL PRIMARY KEY CHECK (id = 1),
+    catalogue TEXT NOT NULL
+);

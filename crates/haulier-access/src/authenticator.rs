@@ -11,9 +11,9 @@ use axum::middleware::{Next, from_fn};
 use haulier_base::{Error, Result, Secret};
 use sha2::{Digest, Sha256};
 
-use crate::caller::{Caller, Verdict};
+use crate::caller::{ADMIN, Caller, Verdict};
 
-/// The one user when authentication is off (transfer contract §3).
+/// The one user when authentication is off (transfer contract §3), and its role.
 const OPEN_USER: &str = "admin";
 
 /// Where identities come from.
@@ -112,7 +112,7 @@ impl Authenticator {
     /// `Unauthenticated`, with what is missing or not believed.
     pub fn authenticate(&self, headers: &HeaderMap, peer: Option<IpAddr>) -> Result<Caller> {
         match &*self.0 {
-            Known::Open => Ok(Caller::named(OPEN_USER)),
+            Known::Open => Ok(Caller { roles: vec![ADMIN.to_owned()], ..Caller::named(OPEN_USER) }),
             Known::Static(tokens) => {
                 let token = token(headers).ok_or_else(|| {
                     Error::unauthenticated("a token is required: send Authorization: Bearer or X-Auth-Token")

@@ -3,6 +3,9 @@
 use axum::http::request::Parts;
 use haulier_base::{Error, Result};
 
+/// The role that may change what belongs to nobody in particular.
+pub(crate) const ADMIN: &str = "admin";
+
 /// Who is asking, and on whose behalf.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
@@ -24,6 +27,17 @@ impl Caller {
     /// A caller known by name only.
     pub fn named(user: impl Into<String>) -> Self {
         Self { user: user.into(), project: None, roles: Vec::new(), client_id: None }
+    }
+
+    /// Refuses whoever does not have the role `admin`. Without authentication everybody has it.
+    ///
+    /// # Errors
+    /// `Forbidden`.
+    pub fn require_admin(&self) -> Result<()> {
+        match self.roles.iter().any(|role| role == ADMIN) {
+            true => Ok(()),
+            false => Err(Error::forbidden("this needs the role admin")),
+        }
     }
 
     /// Who sent a request that has passed the authenticator's layer.

@@ -205,6 +205,17 @@ pub async fn find_by_subject(tx: &mut Tx, subject: &str) -> Result<Vec<Task>> {
     tx.fetch_all(FIND, args![subject]).await?.iter().map(Task::from_row).collect()
 }
 
+/// The ids of a subject's tasks, of kinds that start with `kind_prefix`, that somebody holds right now.
+pub async fn held(tx: &mut Tx, kind_prefix: &str, subject: &str) -> Result<Vec<String>> {
+    const HELD: Sql = Sql::both(
+        "SELECT id FROM tasks WHERE subject = $1 AND kind >= $2 AND kind < $3 AND state = 'leased'
+             AND lease_until > $4 ORDER BY seq",
+    );
+    // No kind holds the last character of Unicode, so this is just after all that have the prefix.
+    let (end, now) = (format!("{kind_prefix}\u{10FFFF}"), tx.now());
+    tx.fetch_all(HELD, args![subject, kind_prefix, end, now]).await?.iter().map(|row| row.text("id")).collect()
+}
+
 /// How many tasks there are in each state.
 pub async fn counts(tx: &mut Tx) -> Result<QueueCounts> {
     const COUNTS: Sql = Sql::both(

@@ -4,7 +4,9 @@ pub(crate) mod conflicts;
 pub(crate) mod copies;
 pub(crate) mod entries;
 pub(crate) mod files;
+pub(crate) mod identity;
 pub(crate) mod kept;
+pub(crate) mod members;
 pub(crate) mod rules;
 pub(crate) mod seen;
 

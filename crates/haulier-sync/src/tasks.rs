@@ -42,3 +42,21 @@ impl EntryTask {
 pub(crate) struct JudgeTask {
     pub(crate) after: Option<String>,
 }
+
+impl JudgeTask {
+    /// What a judgement of all files is about.
+    pub(crate) const SUBJECT: &str = "rules";
+
+    pub(crate) fn new_task(&self, run_at: Timestamp) -> NewTask {
+        let mut task = NewTask::now(JUDGE, OWNER, Self::SUBJECT, json!(self), run_at);
+        task.max_attempts = ATTEMPTS_MAX;
+        task
+    }
+}
+
+/// The one task that removes old versions, again and again.
+pub(crate) fn prune_task(run_at: Timestamp) -> NewTask {
+    let mut task = NewTask::now(PRUNE, OWNER, PRUNE, json!({}), run_at);
+    task.max_attempts = ATTEMPTS_MAX;
+    task
+}

@@ -11,6 +11,7 @@ use haulier_base::{Error, Result, SystemClock, id};
 use haulier_catalog::{Catalog, DatabaseUrl};
 use haulier_http::Metrics;
 use haulier_storage::{StorageConfig, Storages};
+use haulier_sync::{Setup, Syncs};
 use haulier_transfer::Transfers;
 use haulier_work::{Handlers, RunnerConfig};
 
@@ -24,6 +25,7 @@ pub(crate) struct App {
     pub(crate) readiness: Readiness,
     authenticator: Authenticator,
     transfers: Transfers,
+    syncs: Syncs,
     locations: Locations,
 }
 
@@ -51,20 +53,38 @@ impl App {
         let metrics = Metrics::default();
         let storages = Storages::new(storage_config(config)?)?;
         let configured = Arc::new(config.locations.clone());
-        let locations = Locations::new(catalog.clone(), storages, open_sealer(config)?, configured).await?;
+        let locations = Locations::new(catalog.clone(), storages.clone(), open_sealer(config)?, configured).await?;
         let transfers = Transfers::new(catalog.clone(), locations.clone(), config.transfer.clone());
+        let own_folders = vec![config.data_dir.clone()];
+        let syncs = Syncs::new(catalog.clone(), locations.clone(), storages, config.sync.clone(), own_folders).await?;
         let readiness = Readiness::new(catalog.clone());
-        Ok(Self { authenticator: authenticator(config)?, catalog, metrics, readiness, transfers, locations })
+        Ok(Self { authenticator: authenticator(config)?, catalog, metrics, readiness, transfers, syncs, locations })
     }
 
-    /// The handlers of every room.
+    /// The handlers of every room that any process of a node may run.
     pub(crate) fn handlers(&self) -> Handlers {
         self.transfers.handlers().into_iter().fold(Handlers::new(), Handlers::register)
+    }
+
+    /// The handlers of sync. They touch folders of the machine that the node serves on, so workers have none.
+    pub(crate) fn sync_handlers(&self) -> Handlers {
+        self.syncs.handlers().into_iter().fold(Handlers::new(), Handlers::register)
+    }
+
+    /// The handlers of the tasks that do not end.
+    pub(crate) fn attendants(&self) -> Handlers {
+        self.syncs.attendants().into_iter().fold(Handlers::new(), Handlers::register)
+    }
+
+    /// Makes what the configuration says of sync so.
+    pub(crate) async fn begin_sync(&self, setup: Setup) -> Result<()> {
+        self.syncs.begin(setup).await
     }
 
     /// What a listener answers: its APIs behind the authenticator, and the status routes.
     pub(crate) fn router(&self, apis: &[Api]) -> Router {
         let openapi = haulier_transfer::openapi().merge_from(locations::openapi());
+        let openapi = openapi.merge_from(haulier_sync::openapi()).merge_from(haulier_sync::own_openapi());
         let mut router = status::router(self.readiness.clone(), self.metrics.clone(), openapi);
         let guarded = haulier_access::layer(locations::router(self.locations.clone()), self.authenticator.clone());
         router = router.merge(guarded);
@@ -77,7 +97,16 @@ impl App {
                 router = router.route_service(below, guarded.clone().into_service::<Body>());
             }
         }
-        if apis == [Api::Transfer] {
+        if apis.contains(&Api::Sync) {
+            let own = haulier_sync::own_router(self.syncs.clone());
+            router = router.merge(haulier_access::layer(own, self.authenticator.clone()));
+            let guarded = haulier_access::layer(haulier_sync::router(self.syncs.clone()), self.authenticator.clone());
+            router = router.merge(guarded.clone().reset_fallback());
+            for below in ["/api", "/api/", "/api/{*rest}"] {
+                router = router.route_service(below, guarded.clone().into_service::<Body>());
+            }
+        }
+        if apis.contains(&Api::Transfer) {
             router = router.fallback_service(haulier_transfer::versions_router(self.transfers.clone()));
         }
         router
@@ -89,10 +118,10 @@ fn open_sealer(config: &Config) -> Result<Sealer> {
     sealer(config.secrets.key.as_ref(), &config.data_dir.join("secrets.key"))
 }
 
-/// How this process runs tasks.
-pub(crate) fn runner_config(config: &Config) -> RunnerConfig {
+/// How this process runs tasks, so many at once.
+pub(crate) fn runner_config(config: &Config, slots: usize) -> RunnerConfig {
     let holder = format!("{}/{}/{}", config.site, std::process::id(), id::random_uuid());
-    RunnerConfig { slots: config.transfer.slots, holder, ..RunnerConfig::default() }
+    RunnerConfig { slots, holder, ..RunnerConfig::default() }
 }
 
 fn storage_config(config: &Config) -> Result<StorageConfig> {

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use haulier_access::locations::NamedLocation;
 use haulier_base::Secret;
 use haulier_storage::Storages;
+use haulier_sync::{Setup, SyncConfig};
 use haulier_transfer::TransferConfig;
 use serde::{Serialize, Serializer};
 
@@ -42,6 +43,17 @@ pub(crate) struct NodeArgs {
     pub(crate) listen: Vec<String>,
 }
 
+/// What `serve` understands besides.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct ServeArgs {
+    #[command(flatten)]
+    pub(crate) node: NodeArgs,
+    /// Entries and rules of sync from a setup.json, in place of those of the configuration file; its name is that of a
+    /// session, whose data lies in a folder of its own
+    #[arg(long, value_name = "FILE")]
+    pub(crate) setup: Option<PathBuf>,
+}
+
 /// The effective settings of a node. Serialises to what `config show` prints, without secrets.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Config {
@@ -55,6 +67,10 @@ pub(crate) struct Config {
     pub(crate) files: Files,
     pub(crate) network: Network,
     pub(crate) transfer: TransferConfig,
+    pub(crate) sync: SyncConfig,
+    /// Entries and rules, which are shown by the API.
+    #[serde(skip)]
+    pub(crate) sync_setup: Setup,
     #[serde(skip_serializing_if = "Secrets::is_default")]
     pub(crate) secrets: Secrets,
     #[serde(serialize_with = "without_secrets", skip_serializing_if = "BTreeMap::is_empty")]
@@ -88,11 +104,13 @@ pub(crate) struct Listen {
 pub(crate) enum Api {
     /// The Staccato transfer API.
     Transfer,
+    /// The Onitu sync API.
+    Sync,
 }
 
 impl Api {
     /// What a listener carries when nothing is said.
-    pub(crate) const ALL: &[Self] = &[Self::Transfer];
+    pub(crate) const ALL: &[Self] = &[Self::Transfer, Self::Sync];
 }
 
 /// Which database holds the catalogue.
@@ -263,6 +281,8 @@ impl Config {
             files: Files { roots },
             network: Network { allow: file.allow, allow_private: args.dev },
             transfer: file.transfer,
+            sync: file.sync,
+            sync_setup: file.sync_setup,
             secrets: Secrets { key: file.secrets_key },
             locations: file.locations,
         }

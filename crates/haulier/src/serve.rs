@@ -3,6 +3,7 @@
 //! Stop order: accept no requests, claim nothing, let handlers reach a safe point, release what is left,
 //! close the catalogue. Killing the process instead is also correct, only slower to recover from.
 
+mod setup;
 pub(crate) mod status;
 
 use std::net::SocketAddr;
@@ -19,11 +20,16 @@ use tokio_util::task::TaskTracker;
 
 use crate::app::{self, App};
 use crate::cli::{Exit, Failure, Outcome, Output, load_config};
-use crate::config::{Api, Config, NodeArgs};
+use crate::config::{Api, Config, NodeArgs, ServeArgs};
 
 /// Runs a node until it is asked to stop.
-pub(crate) async fn serve(args: &NodeArgs, output: &Output) -> Outcome {
-    let config = load_config(args)?;
+pub(crate) async fn serve(args: &ServeArgs, output: &Output) -> Outcome {
+    let mut config = load_config(&args.node)?;
+    let setup = setup::take(args, &mut config)?;
+    if args.setup.is_some() && setup.entries.is_empty() {
+        output.remark("the setup file has no entries: there is nothing to do");
+        return Ok(Exit::Done);
+    }
     config.remarks().iter().for_each(|remark| output.remark(remark));
     // Sockets are bound first: a second node started by mistake must not touch the first one's catalogue.
     let mut listeners = Vec::new();
@@ -31,7 +37,8 @@ pub(crate) async fn serve(args: &NodeArgs, output: &Output) -> Outcome {
         listeners.push((bind(listen.address).await?, listen.apis.as_slice()));
     }
     let app = App::build(&config).await.map_err(|error| Failure::new("cannot start the node", error))?;
-    let work = Work::start(&app, &config);
+    app.begin_sync(setup).await.map_err(|error| Failure::new("cannot start sync", error))?;
+    let work = Work::start(&app, &config, Work::EVERYTHING);
     let mut server = Server::new(ServerConfig::default());
     let mut routers = Routers::default();
     for (listener, apis) in listeners {
@@ -62,7 +69,7 @@ pub(crate) async fn worker(args: &NodeArgs, output: &Output) -> Outcome {
     }
     let app = App::build(&config).await.map_err(|error| Failure::new(what, error))?;
     let stop = stop_on_signal(output).map_err(|error| Failure::new("cannot listen for signals", error))?;
-    let work = Work::start(&app, &config);
+    let work = Work::start(&app, &config, Work::WITHOUT_SYNC);
     output.line("working");
     stop.cancelled().await;
     work.finish(&app).await.map_err(|error| Failure::new("cannot stop in order", error))?;
@@ -99,6 +106,9 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
     })
 }
 
+/// How many entries one process attends at once.
+const ATTENDANTS_MAX: usize = 1024;
+
 /// The loops behind the listeners.
 struct Work {
     stop: CancellationToken,
@@ -106,12 +116,24 @@ struct Work {
 }
 
 impl Work {
-    fn start(app: &App, config: &Config) -> Self {
+    /// Whether sync's tasks are run too.
+    const EVERYTHING: bool = true;
+    const WITHOUT_SYNC: bool = false;
+
+    fn start(app: &App, config: &Config, with_sync: bool) -> Self {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let counts = WorkMetrics::default();
         app.metrics.with_registry(|registry| counts.register(registry));
-        let runner = Runner::with_metrics(app.catalog.clone(), app.handlers(), app::runner_config(config), counts);
-        tasks.spawn(runner.run(stop.clone()));
+        let mut lines = vec![(app.handlers(), config.transfer.slots)];
+        if with_sync {
+            // Attendants do not end, and must not keep from their slots those that do.
+            lines.extend([(app.sync_handlers(), config.sync.slots), (app.attendants(), ATTENDANTS_MAX)]);
+        }
+        for (handlers, slots) in lines {
+            let runner_config = app::runner_config(config, slots);
+            let runner = Runner::with_metrics(app.catalog.clone(), handlers, runner_config, counts.clone());
+            tasks.spawn(runner.run(stop.clone()));
+        }
         tasks.spawn(Dispatcher::run(app.catalog.clone(), stop.clone()));
         tasks.close();
         Self { stop, tasks }

@@ -73,8 +73,20 @@ impl Locations {
 
     /// Seals the secrets in options for a place. With the first one, this process's key becomes the catalogue's.
     async fn seal_for(&self, place: &str, url: &str, options: &Value) -> Result<Value> {
+        self.seal_by(place, |seal| map_secrets(url, options, seal)).await
+    }
+
+    /// Seals for a place what `map` hands to its argument: the way for rooms whose options are no connector's.
+    ///
+    /// # Errors
+    /// What `map` says; `Unavailable` when another process has sealed the catalogue's secrets with another key.
+    pub async fn seal_by(
+        &self,
+        place: &str,
+        map: impl FnOnce(&mut dyn FnMut(&Value) -> Result<Value>) -> Result<Value> + Send,
+    ) -> Result<Value> {
         let (inner, mut any) = (&self.inner, false);
-        let sealed = map_secrets(url, options, |secret| {
+        let sealed = map(&mut |secret| {
             any = true;
             inner.sealer.seal(place, secret)
         })?;
@@ -89,6 +101,14 @@ impl Locations {
             inner.agreed.store(true, Ordering::Relaxed);
         }
         Ok(sealed)
+    }
+
+    /// Opens a value that [`Locations::seal_by`] sealed for the same place; any other is returned as it is.
+    ///
+    /// # Errors
+    /// `Unavailable` when it was sealed with another key or for another place.
+    pub fn open_sealed(&self, place: &str, value: &Value) -> Result<Value> {
+        self.inner.sealer.open(place, value)
     }
 
     /// Creates a location of the caller's. Its secrets are sealed before they are stored.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Instant;
 
 use haulier_base::{Error, Result};
+use haulier_catalog::queue;
 
 use super::session::{Session, root_changed};
 use crate::hold::{Held, Tally};
@@ -11,7 +12,8 @@ use crate::inspect::Look;
 use crate::model::{ContentHash, Observation, Seen};
 use crate::progress::RunningPass;
 use crate::scan::Scan;
-use crate::store::entries;
+use crate::store::{copies, entries};
+use crate::tasks::{CARRY, EntryTask};
 
 /// So many new names wait for the end of the walk, so that those that were renamed are told together with the names
 /// that went. More are told at once: their bytes travel again.
@@ -60,11 +62,24 @@ impl Session<'_> {
         self.note_faults(&scan, tally);
         drop(shown);
         self.schedule(began.elapsed());
+        self.end().await?;
+        self.say().await
+    }
+
+    /// Says that the entry was scanned. What waited for that is carried now.
+    async fn end(&self) -> Result<()> {
         let mut tx = self.ctx.begin("sync.scanned").await?;
         let now = tx.now();
+        let entry = entries::hold(&mut tx, &[self.at.clone()].into()).await?;
         entries::set_scanned(&mut tx, &self.at, now).await?;
+        let idle = entry.first().is_some_and(|entry| !entry.carrying);
+        if idle && copies::next_due(&mut tx, &self.at).await?.is_some() {
+            queue::enqueue(&mut tx, EntryTask::new_task(CARRY, &self.at, now)).await?;
+            entries::set_carrying(&mut tx, &self.at, true).await?;
+        }
         tx.commit().await?;
-        self.say().await
+        self.room.catalog.wake_workers();
+        Ok(())
     }
 
     /// Lists everything, and looks closer where it differs.

@@ -17,7 +17,7 @@ use serde_json::json;
 
 use super::*;
 use crate::driver::{DriverConfig, Drivers};
-use crate::referee::Everywhere;
+use crate::store::rules::{self, RuleLists};
 
 const EYES: &str = "sync.test.eyes";
 /// Longer than a lease.
@@ -87,7 +87,7 @@ impl<'a> Scene<'a> {
         let all: BTreeSet<_> = names.iter().map(|name| entry(name)).collect();
         let carrier = Carrier {
             catalog: test.catalog.clone(),
-            referee: Referee(Arc::new(Everywhere(all.clone()))),
+            referee: Referee::new(test.catalog.clone(), ConflictPolicy::KeepBoth),
             opener: Arc::new(Opener(drivers)),
             budget: Arc::new(ByteBudget::new(None)),
             policy: ConflictPolicy::KeepBoth,
@@ -119,6 +119,10 @@ impl<'a> Scene<'a> {
             entries::set_wanted(&mut tx, name, Wanted::Active).await.unwrap();
             entries::set_scanned(&mut tx, name, now).await.unwrap();
         }
+        let everything = json!([{ "match": {}, "sync": all.iter().map(EntryName::as_str).collect::<Vec<_>>() }]);
+        let (stored, applied, configured) = (everything.clone(), everything, json!([]));
+        let changed_at = tx.now();
+        rules::put(&mut tx, &RuleLists { stored, applied, configured, changed_at }).await.unwrap();
         tx.commit().await.unwrap();
         scene
     }

@@ -119,7 +119,7 @@ fn read_token(path: &std::path::Path) -> Result<Secret<String>> {
 /// The error a refusing answer stands for, with the server's own sentence.
 fn refusal(status: StatusCode, body: &[u8]) -> Error {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
-    let said = body["message"].as_str().or_else(|| body["error"]["message"].as_str());
+    let said = [&body["message"], &body["error"]["message"], &body["reason"]].into_iter().find_map(Value::as_str);
     let message = said.map_or_else(|| format!("the server answered {status}"), str::to_owned);
     let kind = match status.as_u16() {
         401 => ErrorKind::Unauthenticated,
@@ -160,6 +160,8 @@ mod tests {
     fn a_refusal_carries_the_servers_sentence() {
         let error = refusal(StatusCode::BAD_REQUEST, br#"{"message": "limit is not a number"}"#);
         assert_eq!((error.kind(), error.message()), (ErrorKind::Invalid, "limit is not a number"));
+        let error = refusal(StatusCode::CONFLICT, br#"{"status": "error", "reason": "entry A is not running"}"#);
+        assert_eq!((error.kind(), error.message()), (ErrorKind::Conflict, "entry A is not running"));
         assert_eq!(refusal(StatusCode::BAD_GATEWAY, b"<html>").kind(), ErrorKind::Unavailable);
     }
 }

@@ -9,6 +9,7 @@ mod exit;
 mod location;
 mod output;
 mod reference;
+mod sync;
 mod transfer;
 
 use std::path::PathBuf;
@@ -21,7 +22,7 @@ pub(crate) use config::load as load_config;
 pub(crate) use exit::{Exit, Failure, Outcome};
 pub(crate) use output::{Format, Output};
 
-use crate::config::NodeArgs;
+use crate::config::{NodeArgs, ServeArgs};
 use crate::{serve, telemetry};
 
 /// Transfer, replicate, sync, back up: one binary, open APIs, one engine.
@@ -59,7 +60,7 @@ pub(crate) struct Common {
 enum Command {
     /// Run a node: APIs, scheduler and workers
     #[command(after_help = "Example:\n  haulier serve --dev\n  haulier serve --config /etc/haulier.toml")]
-    Serve(NodeArgs),
+    Serve(ServeArgs),
     /// Lend a node that runs on PostgreSQL more hands
     #[command(after_help = "Example:\n  haulier worker --config /etc/haulier.toml")]
     Worker(NodeArgs),
@@ -74,6 +75,18 @@ enum Command {
         after_help = "Example:\n  haulier location create archive s3://bucket --options @archive.json"
     )]
     Location(location::LocationCommand),
+    /// List, add, start and stop the storages that sync keeps in step
+    #[command(subcommand, after_help = "Example:\n  haulier entry list")]
+    Entry(sync::entry::EntryCommand),
+    /// Say which entry holds which files
+    #[command(subcommand, after_help = "Example:\n  haulier rule test docs/report.pdf")]
+    Rule(sync::rule::RuleCommand),
+    /// List the files that sync knows, and have old versions back
+    #[command(subcommand, after_help = "Example:\n  haulier file versions docs/report.pdf")]
+    File(sync::file::FileCommand),
+    /// List and decide conflicts between entries
+    #[command(subcommand, after_help = "Example:\n  haulier conflict list")]
+    Conflict(sync::conflict::ConflictCommand),
     /// Prepare and check the catalogue
     #[command(subcommand, after_help = "Example:\n  haulier db migrate --config /etc/haulier.toml")]
     Db(db::DbCommand),
@@ -122,6 +135,10 @@ async fn dispatch(common: &Common, command: Command, output: &Output) -> Outcome
         Command::Cp(args) => cp::run(common, args, output).await,
         Command::Transfer(command) => transfer::run(common, command, output).await,
         Command::Location(command) => location::run(common, command, output).await,
+        Command::Entry(command) => sync::entry::run(common, command, output).await,
+        Command::Rule(command) => sync::rule::run(common, command, output).await,
+        Command::File(command) => sync::file::run(common, command, output).await,
+        Command::Conflict(command) => sync::conflict::run(common, command, output).await,
         Command::Db(command) => db::run(command, output).await,
         Command::Config(command) => config::run(command, output),
         Command::Completion(args) => completion::completion(&args, output),

@@ -10,6 +10,7 @@ use crate::config::reference::settings;
 pub(crate) fn run(output: &Output) -> Outcome {
     let events: Vec<_> = haulier_transfer::event_kinds()
         .into_iter()
+        .chain(haulier_sync::event_kinds())
         .map(|(kind, meaning)| json!({ "kind": kind, "meaning": meaning }))
         .collect();
     let storages = Storages::new(StorageConfig { allow_any_path: true, ..StorageConfig::default() });

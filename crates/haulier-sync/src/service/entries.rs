@@ -1,0 +1,262 @@
+//! Entries: what they are, whether they run, and starting and stopping them (§1.3, §1.4, §4.6).
+
+use haulier_access::Caller;
+use haulier_base::{Error, Result, Timestamp};
+use haulier_catalog::{Tx, queue};
+use serde_json::{Value, json};
+
+use super::waiting::{EVERY_KIND, Holders};
+use super::{Syncs, entry_name, may_change, no_such_entry};
+use crate::events::{Happened, publish};
+use crate::hold::Held;
+use crate::model::EntryName;
+use crate::options;
+use crate::store::copies;
+use crate::store::entries::{self, Entry, Wanted};
+use crate::tasks::{ATTEND, CARRY, EntryTask};
+
+/// An entry as it is shown.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EntryDocument {
+    /// Its name.
+    pub name: String,
+    /// Its driver.
+    pub driver: String,
+    /// As configured, secrets as `***`.
+    pub options: Value,
+    /// Whether a configuration brought it, so that it can only be removed there.
+    pub configured: bool,
+}
+
+/// What an entry is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// It was started, and its changes are not watched yet.
+    Starting,
+    /// It takes part.
+    Active,
+    /// It was stopped, and some work on it has not come to an end yet.
+    Stopping,
+    /// It rests.
+    Stopped,
+}
+
+impl Phase {
+    /// The word on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Active => "active",
+            Self::Stopping => "stopping",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// What an entry is doing, and what is wrong with it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Status {
+    /// Its name.
+    pub name: String,
+    /// What it is doing.
+    pub phase: Phase,
+    /// What is wrong, for people.
+    pub problem: Option<String>,
+    /// Deletions that wait for a person's word.
+    pub held: Option<Value>,
+    /// When this was so.
+    pub time: Timestamp,
+}
+
+impl EntryDocument {
+    fn of(entry: Entry) -> Self {
+        Self {
+            options: options::redact(&entry.driver, &entry.options),
+            name: entry.name.to_string(),
+            driver: entry.driver,
+            configured: entry.configured,
+        }
+    }
+}
+
+impl Syncs {
+    /// All entries, in the order of the configuration.
+    ///
+    /// # Errors
+    /// As the catalogue says.
+    pub async fn entries(&self, _caller: &Caller) -> Result<Vec<EntryDocument>> {
+        let mut tx = self.inner.catalog.read().await?;
+        Ok(entries::list(&mut tx).await?.into_iter().map(EntryDocument::of).collect())
+    }
+
+    /// One entry, running or not.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none of that name.
+    pub async fn entry(&self, _caller: &Caller, name: &str) -> Result<EntryDocument> {
+        let mut tx = self.inner.catalog.read().await?;
+        find(&mut tx, name).await.map(EntryDocument::of)
+    }
+
+    /// What an entry is doing.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none of that name.
+    pub async fn status(&self, _caller: &Caller, name: &str) -> Result<Status> {
+        let mut tx = self.inner.catalog.read().await?;
+        let entry = find(&mut tx, name).await?;
+        let phase = match entry.wanted {
+            Wanted::Active if entry.attended_at.is_none() && entry.problem.is_none() => Phase::Starting,
+            Wanted::Active => Phase::Active,
+            Wanted::Stopped if queue::held(&mut tx, EVERY_KIND, name).await?.is_empty() => Phase::Stopped,
+            Wanted::Stopped => Phase::Stopping,
+        };
+        let problem = entry.problem.filter(|_| entry.wanted == Wanted::Active);
+        Ok(Status { name: name.to_owned(), phase, problem, held: entry.held, time: tx.now() })
+    }
+
+    /// Stops an entry; answers when its root is no longer read or written.
+    ///
+    /// # Errors
+    /// `NotFound`; `Conflict` when it is stopped; `Unavailable` when it has not come to rest after half a minute.
+    pub async fn stop(&self, caller: &Caller, name: &str) -> Result<Timestamp> {
+        may_change(caller)?;
+        let inner = &self.inner;
+        let mut tx = inner.catalog.begin("sync.stop").await?;
+        let entry = find_for_update(&mut tx, name).await?;
+        if entry.wanted == Wanted::Stopped {
+            return Err(Error::conflict(format!("entry {name} is already stopped")));
+        }
+        entries::set_wanted(&mut tx, &entry.name, Wanted::Stopped).await?;
+        let mut holders = rest(&mut tx, &entry.name).await?;
+        holders.extend(let_go(&mut tx, &entry.name).await?);
+        publish(&mut tx, Happened::EntryStopped, name, json!({})).await?;
+        tx.commit().await?;
+        inner.catalog.wake_workers();
+        inner.wait_for_rest(holders).await?;
+        Ok(inner.catalog.now())
+    }
+
+    /// Starts an entry; answers when its changes are watched. The scan that finds the earlier ones goes on.
+    ///
+    /// # Errors
+    /// `NotFound`; `Conflict` when it runs; `Unavailable` when it takes longer than half a minute.
+    pub async fn start(&self, caller: &Caller, name: &str) -> Result<Timestamp> {
+        may_change(caller)?;
+        let inner = &self.inner;
+        let mut tx = inner.catalog.begin("sync.start").await?;
+        let entry = find_for_update(&mut tx, name).await?;
+        if entry.wanted == Wanted::Active {
+            return Err(Error::conflict(format!("entry {name} is already running")));
+        }
+        self.begin_again(&mut tx, &entry).await?;
+        tx.commit().await?;
+        inner.catalog.wake_workers();
+        inner.wait_for_start(&entry.name).await?;
+        Ok(inner.catalog.now())
+    }
+
+    /// Stops and starts an entry. With `force`, deletions that waited for a person's word are believed, and a root
+    /// that lost its mark is taken for the entry's own.
+    ///
+    /// # Errors
+    /// `NotFound`; `Conflict` when it does not run, and it stays stopped; `Unavailable` when it takes too long.
+    pub async fn restart(&self, caller: &Caller, name: &str, force: bool) -> Result<Timestamp> {
+        may_change(caller)?;
+        let inner = &self.inner;
+        let mut tx = inner.catalog.begin("sync.restart").await?;
+        let entry = find_for_update(&mut tx, name).await?;
+        if entry.wanted == Wanted::Stopped {
+            return Err(Error::conflict(format!("entry {name} is not running")));
+        }
+        let holders = rest(&mut tx, &entry.name).await?;
+        tx.commit().await?;
+        inner.catalog.wake_workers();
+        inner.wait_for_rest(holders).await?;
+
+        let mut tx = inner.catalog.begin("sync.restart").await?;
+        let entry = find_for_update(&mut tx, name).await?;
+        if force {
+            release(&mut tx, &entry).await?;
+        }
+        self.begin_again(&mut tx, &entry).await?;
+        tx.commit().await?;
+        inner.catalog.wake_workers();
+        inner.wait_for_start(&entry.name).await?;
+        Ok(inner.catalog.now())
+    }
+
+    /// Gives an entry its tasks anew. One whose options are wrong gets none and says what is wrong (§5).
+    pub(super) async fn begin_again(&self, tx: &mut Tx, entry: &Entry) -> Result<()> {
+        rest(tx, &entry.name).await?;
+        entries::set_wanted(tx, &entry.name, Wanted::Active).await?;
+        self.inner.meters.reset(&entry.name);
+        let fault = match self.inner.opened(entry) {
+            Ok(options) => options::fault(&entry.driver, &options),
+            Err(error) => Some(error.message().to_owned()),
+        };
+        match fault {
+            Some(fault) => entries::set_problem(tx, &entry.name, Some(&fault)).await?,
+            None => {
+                let task = EntryTask::new_task(ATTEND, &entry.name, tx.now());
+                queue::enqueue(tx, task).await?;
+                give_carrier(tx, &entry.name).await?;
+            }
+        }
+        publish(tx, Happened::EntryStarted, entry.name.as_str(), json!({})).await
+    }
+}
+
+/// Lets the next pass believe what it finds, and the root be claimed as if for the first time.
+async fn release(tx: &mut Tx, entry: &Entry) -> Result<()> {
+    let word = Held::force(entry.held.as_ref(), tx.now());
+    entries::set_held(tx, &entry.name, Some(&word)).await?;
+    entries::set_root_id(tx, &entry.name, None).await
+}
+
+/// Stops all tasks of an entry; says which of them somebody holds.
+pub(super) async fn rest(tx: &mut Tx, name: &EntryName) -> Result<Holders> {
+    let held = queue::held(tx, EVERY_KIND, name.as_str()).await?;
+    queue::stop(tx, EVERY_KIND, name.as_str()).await?;
+    entries::set_carrying(tx, name, false).await?;
+    Ok(held.into_iter().map(|id| (name.to_string(), id)).collect())
+}
+
+/// Makes the carriers of all other entries begin again, so that none of them reads from this one any more.
+pub(super) async fn let_go(tx: &mut Tx, name: &EntryName) -> Result<Holders> {
+    let mut holders = Vec::new();
+    for other in entries::list(tx).await?.into_iter().filter(|other| other.name != *name) {
+        let held = queue::held(tx, CARRY, other.name.as_str()).await?;
+        if held.is_empty() {
+            continue;
+        }
+        queue::stop(tx, CARRY, other.name.as_str()).await?;
+        let again = other.wanted == Wanted::Active;
+        if again {
+            let task = EntryTask::new_task(CARRY, &other.name, tx.now());
+            queue::enqueue(tx, task).await?;
+        }
+        entries::set_carrying(tx, &other.name, again).await?;
+        holders.extend(held.into_iter().map(|id| (other.name.to_string(), id)));
+    }
+    Ok(holders)
+}
+
+/// Enqueues a carrier if something is to be done at an entry.
+pub(super) async fn give_carrier(tx: &mut Tx, name: &EntryName) -> Result<()> {
+    if copies::next_due(tx, name).await?.is_none() {
+        return Ok(());
+    }
+    copies::retry_now(tx, name).await?;
+    let task = EntryTask::new_task(CARRY, name, tx.now());
+    queue::enqueue(tx, task).await?;
+    entries::set_carrying(tx, name, true).await
+}
+
+pub(super) async fn find(tx: &mut Tx, name: &str) -> Result<Entry> {
+    entries::find(tx, &entry_name(name)?).await?.ok_or_else(|| no_such_entry(name))
+}
+
+pub(super) async fn find_for_update(tx: &mut Tx, name: &str) -> Result<Entry> {
+    entries::find_for_update(tx, &entry_name(name)?).await?.ok_or_else(|| no_such_entry(name))
+}

@@ -1,0 +1,111 @@
+//! What must not be believed, and what cannot be read: rule 10 of §4, and reporting.
+
+use std::fs;
+
+use haulier_testkit::both_databases;
+use haulier_testkit::catalog::TestCatalog;
+
+use super::room::{Room, Tree, tree};
+use crate::hold::{Held, Reason};
+use crate::store::entries;
+
+/// Fills A with files and waits for them at B.
+async fn filled(test: TestCatalog, files: usize) -> (Room, Tree) {
+    let room = Room::started(test, &["A", "B"]).await;
+    for number in 0..files {
+        room.write("A", &format!("f{number}"), &format!("{number}"));
+    }
+    let all = room.tree("A");
+    room.until_all(&["A", "B"], &all).await;
+    (room, all)
+}
+
+async fn force(room: &Room, name: &str) {
+    let entry = room.entry(name).await;
+    let mut tx = room.test.catalog.begin("test").await.unwrap();
+    let word = Held::force(entry.held.as_ref(), tx.now());
+    entries::set_held(&mut tx, &entry.name, Some(&word)).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+both_databases! {
+    async fn rule_10_many_files_missing_at_once_are_held(test: TestCatalog) {
+        let (mut room, all) = filled(test, 24).await;
+        for number in 0..22 {
+            room.remove("A", &format!("f{number}"));
+        }
+        room.scan_again().await;
+        room.until("held", async |room| room.held("A").await.is_some()).await;
+        let held = room.held("A").await.unwrap();
+        assert!(matches!(held.reason, Some(Reason::ManyMissing)) && held.known <= 24, "{held:?}");
+        assert!(room.entry("A").await.problem.unwrap().contains("missing at once"));
+        assert!(room.tree("B").len() >= 12, "B keeps what is doubtful: {:?}", room.tree("B"));
+        // Meanwhile other changes go on.
+        room.write("A", "new", "n");
+        room.until("at B", async |room| room.tree("B").contains_key("new")).await;
+        // The operator's word.
+        room.halt().await;
+        force(&room, "A").await;
+        room.resume().await;
+        room.until_all(&["A", "B"], &tree(&[("f22", "22"), ("f23", "23"), ("new", "n")])).await;
+        room.until("let go", async |room| room.held("A").await.is_none()).await;
+        assert_eq!(room.entry("A").await.problem, None);
+        assert_eq!(all.len(), 24);
+    }
+
+    async fn rule_10_files_that_come_back_end_the_hold(test: TestCatalog) {
+        let (mut room, all) = filled(test, 21).await;
+        room.halt().await;
+        let aside = room.test.folder().join("aside");
+        fs::create_dir(&aside).unwrap();
+        for name in all.keys() {
+            fs::rename(room.path("A", name), aside.join(name)).unwrap();
+        }
+        room.resume().await;
+        assert_eq!(room.held("A").await.unwrap().reason, Some(Reason::RootEmpty));
+        assert_eq!(room.tree("B"), all);
+        for name in all.keys() {
+            fs::rename(aside.join(name), room.path("A", name)).unwrap();
+        }
+        room.scan_again().await;
+        room.until("let go", async |room| room.held("A").await.is_none()).await;
+        room.until_all(&["A", "B"], &all).await;
+        assert_eq!(room.entry("A").await.problem, None);
+    }
+
+    async fn rule_10_a_missing_root_empties_nobody(test: TestCatalog) {
+        let (room, all) = filled(test, 3).await;
+        let away = room.test.folder().join("away");
+        fs::rename(room.path("A", ""), &away).unwrap();
+        room.until("missed", async |room| {
+            room.held("A").await.is_some_and(|held| held.reason == Some(Reason::RootMissing))
+        })
+        .await;
+        // Another folder in its place, as where a disk is to be mounted.
+        fs::create_dir(room.path("A", "")).unwrap();
+        room.until("told from the old one", async |room| {
+            room.held("A").await.is_some_and(|held| held.reason == Some(Reason::RootReplaced))
+        })
+        .await;
+        assert_eq!(room.tree("B"), all);
+        assert!(room.tree("A").is_empty(), "nothing is written into it");
+        fs::remove_dir_all(room.path("A", "")).unwrap();
+        fs::rename(&away, room.path("A", "")).unwrap();
+        room.until("back", async |room| room.held("A").await.is_none()).await;
+        room.write("A", "f0", "changed");
+        room.until("watched again", async |room| room.tree("B")["f0"] == "changed").await;
+    }
+
+    async fn what_cannot_be_listed_is_told_and_the_rest_goes_on(test: TestCatalog) {
+        let room = Room::started(test, &["A", "B"]).await;
+        fs::create_dir_all(room.path("A", &"d/".repeat(600))).unwrap();
+        room.write("A", "z", "z");
+        room.scan_again().await;
+        room.until("told", async |room| {
+            room.entry("A").await.problem.is_some_and(|problem| problem.contains("cannot be read"))
+        })
+        .await;
+        room.until_all(&["B"], &tree(&[("z", "z")])).await;
+        assert_eq!(room.entry("B").await.problem, None);
+    }
+}

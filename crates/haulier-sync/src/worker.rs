@@ -1,0 +1,56 @@
+//! The handlers of this room's tasks, and the wrapper that measures what they use.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use haulier_base::{Error, Result};
+use haulier_catalog::Tx;
+use haulier_work::{TaskContext, TaskHandler};
+use serde_json::Value;
+
+use crate::meter::Meters;
+use crate::model::EntryName;
+use crate::service::Syncs;
+
+/// A handler of tasks about entries, whose use of the processor is counted for the entry.
+struct Metered {
+    handler: Arc<dyn TaskHandler>,
+    meters: Meters,
+}
+
+#[async_trait]
+impl TaskHandler for Metered {
+    fn kind(&self) -> &'static str {
+        self.handler.kind()
+    }
+
+    async fn run(&self, ctx: &TaskContext, payload: Value) -> Result<()> {
+        let work = self.handler.run(ctx, payload);
+        match EntryName::new(ctx.task().subject.clone()) {
+            Ok(entry) => self.meters.of(&entry).measure(work).await,
+            Err(_) => work.await,
+        }
+    }
+
+    async fn give_up(&self, ctx: &TaskContext, tx: &mut Tx, payload: Value, why: &Error) -> Result<()> {
+        self.handler.give_up(ctx, tx, payload, why).await
+    }
+}
+
+impl Syncs {
+    /// The handlers of tasks that come to an end, for a runner.
+    pub fn handlers(&self) -> Vec<Arc<dyn TaskHandler>> {
+        Vec::new()
+    }
+
+    /// The handlers of tasks that go on for as long as an entry is active, for a runner of their own, which needs a
+    /// slot for each entry.
+    pub fn attendants(&self) -> Vec<Arc<dyn TaskHandler>> {
+        Vec::new()
+    }
+
+    /// A handler that is measured.
+    fn metered(&self, handler: Arc<dyn TaskHandler>) -> Arc<dyn TaskHandler> {
+        Arc::new(Metered { handler, meters: self.inner.meters.clone() })
+    }
+}
