@@ -22,8 +22,14 @@ macro_rules! migrations {
 }
 
 /// Every migration, in order. A new pair of files is one more line here; an old one never changes.
-pub const MIGRATIONS: &[Migration] =
-    migrations!["0001_foundation", "0002_transfers", "0003_access", "0004_transfer_proof", "0005_locations"];
+pub const MIGRATIONS: &[Migration] = migrations![
+    "0001_foundation",
+    "0002_transfers",
+    "0003_access",
+    "0004_transfer_proof",
+    "0005_locations",
+    "0006_sync",
+];
 
 /// A numbered pair of files.
 #[derive(Debug)]

@@ -68,6 +68,8 @@ pub struct MoveOptions {
     pub stall: Duration,
     /// The checksum that the bytes must have to be published.
     pub expected: Option<Checksum>,
+    /// The version of the source to move; any other fails as one that changed does. None: whatever is there.
+    pub source_version: Option<Version>,
     /// What must be at the target for the bytes to be published.
     pub guard: Guard,
     /// Where the version that is replaced goes, with `Guard::Version`.
@@ -88,6 +90,7 @@ impl Default for MoveOptions {
             checkpoint_every: Duration::from_secs(1),
             stall: Duration::from_secs(30),
             expected: None,
+            source_version: None,
             guard: Guard::Any,
             keep_old: None,
             attributes: Attributes::default(),

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use crate::gather::{Gather, no_byte_for};
 use crate::published::{Published, find_published};
+use crate::run::source_changed;
 use crate::verify::Hasher;
 use crate::{ByteRange, Checkpoint, Limits, Move, ResumePoint, Verify};
 
@@ -54,8 +55,12 @@ pub(crate) struct Footing {
 
 /// Opens both ends. A resume point that does not match in every respect is thrown away.
 pub(crate) async fn open(mv: &Move, checkpoint: &dyn Checkpoint, limits: &Limits) -> Result<Start> {
+    let usable = |point: &ResumePoint| match (&mv.options.source_version, &point.source_version) {
+        (Some(wanted), Some(saved)) => wanted.as_str() == saved,
+        _ => true,
+    };
     let Some(point) = &mv.resume else { return start(mv, None).await.map(|opened| Start::Ready(Box::new(opened))) };
-    if point.is_usable() {
+    if point.is_usable() && usable(point) {
         let resumed = match within(mv).await? {
             Some(source) => resume_within(mv, point, source).await?,
             None => resume(mv, point, limits).await?,
@@ -84,17 +89,21 @@ async fn start(mv: &Move, given_up: Option<&ResumePoint>) -> Result<Opened> {
         let (size, version) = (Some(source.size), Some(source.version.clone()));
         (Source::Within(source), ObjectMeta { size, version, ..ObjectMeta::default() }, size)
     } else {
-        let read = match read_from(mv, range.start, None).await {
+        let read = match read_from(mv, range.start, mv.options.source_version.clone()).await {
             Err(error) if error.kind() == ErrorKind::Invalid && range.start > 0 => {
                 refuse_start_beyond(range.start, stat(mv).await.ok().and_then(|meta| meta.size))?;
                 return Err(error);
             }
+            Err(error) if error.kind() == ErrorKind::Conflict => return Err(source_changed()),
             read => read?,
         };
         refuse_start_beyond(range.start, read.meta.size)?;
         let (meta, length) = (read.meta.clone(), length_of(mv, &read));
         (Source::Read(read), meta, length)
     };
+    if mv.options.source_version.is_some() && meta.version != mv.options.source_version {
+        return Err(source_changed());
+    }
     let writer = mv.target.storage.write(&mv.target.path, write_request(mv, None, length)).await?;
     let lost = given_up.map_or(0, |point| point.safe);
     let footing = Footing {

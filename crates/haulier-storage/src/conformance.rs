@@ -1,5 +1,6 @@
 //! What every storage promises, as tests. Which of them run is decided by capabilities, never by name.
 
+mod guards;
 mod parts;
 
 use std::sync::Arc;
@@ -33,6 +34,7 @@ pub async fn check(storage: Arc<dyn Storage>, folder: &ObjectPath) {
     if can.list && can.delete {
         listing(&*storage, &folder.join("listed")).await;
     }
+    guards::check(&*storage, &folder.join("guards")).await;
     put(&*storage, &folder.join("ranges"), b"0123456789").await;
     check_reading(storage, &folder.join("ranges")).await;
 }

@@ -2,12 +2,15 @@
 //!
 //! Knows no connector.
 
+use async_trait::async_trait;
+use bytes::Bytes;
 use haulier_base::{Error, ErrorKind, Result, Timestamp};
 
-use crate::{ObjectKind, ObjectMeta, ObjectPath, Storage, Version};
+use crate::{Flushed, ObjectKind, ObjectMeta, ObjectPath, ObjectWriter, Storage, StoreSource, Version, Written};
 
 /// The mark on the errors of guards.
 const REFUSED: &str = "guard";
+const KEEP_TAKEN: &str = "keep_taken";
 
 /// What must be at a path for a change to happen there.
 ///
@@ -64,6 +67,16 @@ impl Guard {
         Error::conflict(message).context(REFUSED, true)
     }
 
+    /// The error of a change that did not happen, because something is where the old version was to be kept.
+    pub(crate) fn keep_taken() -> Error {
+        Error::conflict("something is at the place where the old version is to be kept").context(KEEP_TAKEN, true)
+    }
+
+    /// Whether an error says that something is where the old version was to be kept.
+    pub fn is_keep_taken(error: &Error) -> bool {
+        error.kind() == ErrorKind::Conflict && error.detail(KEEP_TAKEN).is_some()
+    }
+
     /// Whether an error says that a guard kept a change from happening.
     pub fn is_refusal(error: &Error) -> bool {
         error.kind() == ErrorKind::Conflict && error.detail(REFUSED).is_some()
@@ -96,6 +109,65 @@ pub(crate) async fn look<S: Storage + ?Sized>(storage: &S, path: &ObjectPath, gu
         Ok(meta) => guard.check(Some(&meta)),
         Err(error) if error.kind() == ErrorKind::NotFound => guard.check(None),
         Err(error) => Err(error),
+    }
+}
+
+/// A writer of a storage that cannot check guards itself: it looks right before it publishes.
+pub(crate) struct Looking<S> {
+    pub(crate) inner: Box<dyn ObjectWriter>,
+    pub(crate) storage: S,
+    pub(crate) path: ObjectPath,
+    pub(crate) guard: Guard,
+}
+
+#[async_trait]
+impl<S: Storage> ObjectWriter for Looking<S> {
+    fn token(&self) -> Option<String> {
+        self.inner.token()
+    }
+
+    fn resumed_size(&self) -> u64 {
+        self.inner.resumed_size()
+    }
+
+    fn part_end(&self, offset: u64) -> Option<u64> {
+        self.inner.part_end(offset)
+    }
+
+    fn must_remember(&self) -> bool {
+        self.inner.must_remember()
+    }
+
+    async fn put_at(&self, offset: u64, bytes: Bytes) -> Result<()> {
+        self.inner.put_at(offset, bytes).await
+    }
+
+    async fn copy_within(&self, source: &StoreSource, from: u64, offset: u64, len: u64) -> Result<Option<u64>> {
+        self.inner.copy_within(source, from, offset, len).await
+    }
+
+    async fn flush(&self) -> Result<Flushed> {
+        self.inner.flush().await
+    }
+
+    async fn finish(self: Box<Self>, size: u64) -> Result<Written> {
+        match look(&self.storage, &self.path, &self.guard).await {
+            Ok(()) => self.inner.finish(size).await,
+            Err(refused) => {
+                if Guard::is_refusal(&refused) {
+                    self.inner.abort().await?;
+                }
+                Err(refused)
+            }
+        }
+    }
+
+    async fn suspend(self: Box<Self>) -> Result<()> {
+        self.inner.suspend().await
+    }
+
+    async fn abort(self: Box<Self>) -> Result<()> {
+        self.inner.abort().await
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod api;
 mod attend;
+mod carry;
 mod config;
 mod driver;
 mod events;
@@ -23,6 +24,8 @@ mod scan;
 mod service;
 mod setup;
 mod store;
+#[cfg(test)]
+mod stories;
 mod tasks;
 mod watch;
 mod worker;

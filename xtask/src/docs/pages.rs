@@ -38,6 +38,9 @@ const ABILITIES: &[(&str, &str)] = &[
     ("resumable_write", "goes on with an unfinished object after a crash, in another process too"),
     ("in_place", "writes into an object that is there (`placement: \"same\"`)"),
     ("read_back", "reads what was written before it is published"),
+    ("guarded_write", "replaces, in one step, only the version that it was told of; others look right before"),
+    ("rename", "renames an object without moving its bytes, and so keeps old versions"),
+    ("attributes", "keeps the time and mode that an object is given"),
     ("store_copy", "copies within itself, without the bytes passing through Haulier"),
 ];
 

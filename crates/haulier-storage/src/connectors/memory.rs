@@ -359,7 +359,7 @@ impl ObjectWriter for UploadWriter {
         bytes.truncate(size as usize);
         let old = inner.expect(&self.path, &self.guard)?;
         if let (Some(old), Some(keep), Guard::Version(_)) = (old, &self.keep_old, &self.guard) {
-            inner.expect(keep, &Guard::Absent)?;
+            inner.expect(keep, &Guard::Absent).map_err(|_| Guard::keep_taken())?;
             inner.put(keep, old);
         }
         let stored = Stored { bytes: bytes.into(), version: inner.next(), attributes: self.attributes };

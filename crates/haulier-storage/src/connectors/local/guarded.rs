@@ -125,7 +125,7 @@ impl<'a> Swap<'a> {
         let expected = expect(place, guard)?.ok_or_else(|| guard.refusal())?;
         let own = temp.stat(&temp.name)?.ok_or_else(|| Error::unavailable("the temporary file is gone"))?.st_ino;
         if !rename_new(temp, &aside.place)? {
-            return Err(Error::internal("something is at the place where the old version is to be kept"));
+            return Err(Guard::keep_taken());
         }
         Ok(Self { place, aside, guard, expected, own })
     }

@@ -14,6 +14,8 @@ mod url;
 mod writer;
 
 #[cfg(test)]
+mod guarded_tests;
+#[cfg(test)]
 mod tests;
 
 use std::fs::Metadata;

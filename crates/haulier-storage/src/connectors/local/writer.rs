@@ -207,7 +207,8 @@ impl Publication {
             Guard::Absent => guarded::publish_new(place, &beside(place, temp)?),
             Guard::Version(_) => self.swap(place, temp),
         };
-        if renamed.as_ref().is_err_and(Guard::is_refusal) && is_own(file, place, temp)? {
+        let refused = |error: &Error| Guard::is_refusal(error) || Guard::is_keep_taken(error);
+        if renamed.as_ref().is_err_and(refused) && is_own(file, place, temp)? {
             place.unlink(temp.as_ref())?;
         }
         renamed

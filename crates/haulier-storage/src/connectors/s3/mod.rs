@@ -29,8 +29,8 @@ use serde_json::Value;
 
 use crate::connector::{Connector, Environment, Side, join_literal};
 use crate::{
-    Capabilities, ListedObject, Location, ObjectKind, ObjectMeta, ObjectPath, ObjectRead, ObjectWriter, Placement,
-    ReadRequest, Storage, StoreSource, Version, WriteRequest,
+    Capabilities, Guard, ListedObject, Location, ObjectKind, ObjectMeta, ObjectPath, ObjectRead, ObjectWriter,
+    Placement, ReadRequest, Storage, StoreSource, Version, WriteRequest, guard,
 };
 use client::Store;
 use options::{Options, S3Url};
@@ -113,7 +113,12 @@ impl Storage for S3Storage {
             ));
         }
         let key = key_of(path)?.to_owned();
-        Ok(Box::new(writer::S3Writer::open(self.0.clone(), key, &request).await?))
+        guard::look(self, path, &request.guard).await?;
+        let writer: Box<dyn ObjectWriter> = Box::new(writer::S3Writer::open(self.0.clone(), key, &request).await?);
+        Ok(match request.guard {
+            Guard::Any => writer,
+            guard => Box::new(guard::Looking { inner: writer, storage: self.clone(), path: path.clone(), guard }),
+        })
     }
 
     async fn list(&self, prefix: &ObjectPath) -> Result<BoxStream<'static, Result<ListedObject>>> {

@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
-use haulier_base::{Error, Result};
+use haulier_base::{Error, ErrorKind, Result};
 use serde_json::Value;
 
 pub use pool::Pool;
@@ -29,8 +29,8 @@ pub use pool::Pool;
 use crate::connector::{Connector, Environment, Side};
 use crate::connectors::options::join_strictly;
 use crate::{
-    Capabilities, ListedObject, Location, ObjectKind, ObjectMeta, ObjectPath, ObjectRead, ObjectWriter, Placement,
-    ReadRequest, Storage, WriteRequest,
+    Attributes, Capabilities, Guard, ListedObject, Location, ObjectKind, ObjectMeta, ObjectPath, ObjectRead,
+    ObjectWriter, Placement, ReadRequest, Storage, WriteRequest, guard,
 };
 use errors::missing_is_none;
 use pool::Endpoint;
@@ -102,6 +102,8 @@ impl Storage for SftpStorage {
             parallel_reads: true,
             resumable_write: true,
             read_back: true,
+            rename: true,
+            attributes: true,
             ..Capabilities::default()
         }
     }
@@ -154,6 +156,49 @@ impl Storage for SftpStorage {
         missing_is_none(lease.run(lease.raw().remove(key)).await)?;
         lease.give_back();
         Ok(())
+    }
+
+    async fn remove_guarded(&self, path: &ObjectPath, guard: &Guard, keep_as: Option<&ObjectPath>) -> Result<()> {
+        let Some(keep) = keep_as else {
+            guard::look(self, path, guard).await?;
+            return self.delete(path).await;
+        };
+        match self.rename(path, guard, keep).await {
+            Err(error) if error.kind() == ErrorKind::NotFound && guard.is_any() => Ok(()),
+            outcome => outcome.map(|_| ()),
+        }
+    }
+
+    async fn rename(&self, from: &ObjectPath, guard: &Guard, to: &ObjectPath) -> Result<ObjectMeta> {
+        let (from, to) = (object(from)?, object(to)?);
+        let lease = self.endpoint.lease().await?;
+        target::expect(&lease, from, guard).await?;
+        target::rename_new(&lease, from, to).await?;
+        let found = lease.run(lease.raw().lstat(to)).await?;
+        lease.give_back();
+        Ok(session::meta_of(&found.attrs))
+    }
+
+    async fn set_attributes(&self, path: &ObjectPath, guard: &Guard, to: &Attributes) -> Result<ObjectMeta> {
+        let path = object(path)?;
+        let lease = self.endpoint.lease().await?;
+        target::expect(&lease, path, guard).await?;
+        lease.run(lease.raw().setstat(path, target::attributes_of(to))).await?;
+        let found = lease.run(lease.raw().lstat(path)).await?;
+        lease.give_back();
+        Ok(session::meta_of(&found.attrs))
+    }
+
+    async fn remove_folder(&self, path: &ObjectPath) -> Result<bool> {
+        let key = checked(path)?;
+        let lease = self.endpoint.lease().await?;
+        let gone = match lease.run(lease.raw().rmdir(key)).await {
+            Ok(_) => true,
+            // The protocol has no word for a folder that is not empty.
+            Err(_) => missing_is_none(lease.run(lease.raw().lstat(key)).await)?.is_none(),
+        };
+        lease.give_back();
+        Ok(gone)
     }
 
     async fn discard(&self, path: &ObjectPath, label: &str, token: Option<&str>) -> Result<()> {

@@ -7,8 +7,8 @@ use super::errors::missing_is_none;
 use super::is_a_directory;
 use super::pool::Lease;
 use super::session::meta_of;
-use crate::ObjectKind;
 use crate::connectors::temp_name::{is_temp_name, temp_name};
+use crate::{Attributes, Guard, ObjectKind};
 
 /// Folders that are made for one file.
 const PARENTS_MAX: usize = 256;
@@ -65,6 +65,39 @@ async fn follow(lease: &Lease, key: &str) -> Result<(String, FileAttributes)> {
     let real = real.files.into_iter().next().map(|file| file.filename);
     let real = real.ok_or_else(|| Error::unavailable("the server does not say where a link leads"))?;
     Ok((real, found.attrs))
+}
+
+/// Looks at a file, and refuses what is not what the guard wants.
+pub(super) async fn expect(lease: &Lease, path: &str, guard: &Guard) -> Result<()> {
+    if guard.is_any() {
+        return Ok(());
+    }
+    let found = missing_is_none(lease.run(lease.raw().stat(path)).await)?.map(|found| meta_of(&found.attrs));
+    match found.as_ref().map(|meta| meta.kind) {
+        Some(ObjectKind::Directory) => Err(is_a_directory()),
+        Some(ObjectKind::Special) => Err(Error::invalid("something that is no regular file is in the way")),
+        Some(ObjectKind::Regular) | None => guard.check(found.as_ref()),
+    }
+}
+
+/// Gives a file a name that nobody has; makes folders. A plain rename replaces nothing.
+pub(super) async fn rename_new(lease: &Lease, from: &str, to: &str) -> Result<()> {
+    expect(lease, to, &Guard::Absent).await?;
+    if let Some((folder, _)) = to.rsplit_once('/') {
+        make_folders(lease, folder).await?;
+    }
+    match lease.run(lease.raw().rename(from, to)).await {
+        Ok(_) => Ok(()),
+        Err(error) => expect(lease, to, &Guard::Absent).await.and(Err(error)),
+    }
+}
+
+/// Time and mode in the words of the protocol, which has whole seconds and takes both times or none.
+pub(super) fn attributes_of(attributes: &Attributes) -> FileAttributes {
+    let seconds = attributes.modified.map(|at| at.as_micros().div_euclid(1_000_000));
+    let seconds = seconds.map(|seconds| u32::try_from(seconds.max(0)).unwrap_or(u32::MAX));
+    let permissions = attributes.mode.map(|mode| mode & 0o777);
+    FileAttributes { permissions, atime: seconds, mtime: seconds, ..FileAttributes::empty() }
 }
 
 async fn make_folders(lease: &Lease, folder: &str) -> Result<()> {

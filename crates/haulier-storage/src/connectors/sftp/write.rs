@@ -15,13 +15,14 @@ use super::sending::Queue;
 use super::session::{intact, meta_of};
 use super::target::{self, Target};
 use crate::connectors::temp_name::is_temp_name;
-use crate::{Flushed, ObjectKind, ObjectMeta, ObjectWriter, WriteRequest, Written};
+use crate::{Attributes, Flushed, Guard, ObjectKind, ObjectMeta, ObjectWriter, WriteRequest, Written};
 
 const READ_BACK_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Files are addressed with signed numbers.
 const FILE_BYTES_MAX: u64 = i64::MAX as u64;
 
 pub(super) async fn open(lease: Lease, key: &str, request: &WriteRequest) -> Result<FileWriter> {
+    target::expect(&lease, key, &request.guard).await?;
     let target = target::find(&lease, key, request.create_parents).await?;
     let resumed = match &request.resume {
         Some(token) if is_temp_name(token) => reopen(&lease, &target, token).await?,
@@ -37,7 +38,19 @@ pub(super) async fn open(lease: Lease, key: &str, request: &WriteRequest) -> Res
     let temp = target.beside(&token);
     let queue = Queue::default();
     let confirmed = AtomicU64::new(size);
-    Ok(FileWriter { lease, handle, target, temp, token, resumed: size, queue: Mutex::new(queue), confirmed })
+    let wishes = Wishes {
+        guard: request.guard.clone(),
+        keep: request.keep_old.as_ref().map(|keep| keep.as_str().to_owned()),
+        attributes: request.attributes,
+    };
+    Ok(FileWriter { lease, handle, target, temp, token, resumed: size, queue: Mutex::new(queue), confirmed, wishes })
+}
+
+/// What is asked of the publication.
+struct Wishes {
+    guard: Guard,
+    keep: Option<String>,
+    attributes: Attributes,
 }
 
 /// A temporary file of an earlier writer, unless it is missing or is no file.
@@ -81,6 +94,7 @@ pub(super) struct FileWriter {
     queue: Mutex<Queue>,
     /// Bytes from the first one on that the server has.
     pub(super) confirmed: AtomicU64,
+    wishes: Wishes,
 }
 
 impl FileWriter {
@@ -127,12 +141,13 @@ impl FileWriter {
         if held < size {
             return Err(Error::corrupt(format!("the server holds {held} bytes where {size} were written")));
         }
+        let asked = target::attributes_of(&self.wishes.attributes);
         let wanted = FileAttributes {
             size: (held > size).then_some(size),
-            permissions: self.target.mode,
-            ..FileAttributes::empty()
+            permissions: asked.permissions.or(self.target.mode),
+            ..asked
         };
-        if held > size || wanted.permissions.is_some() {
+        if held > size || wanted.permissions.is_some() || wanted.mtime.is_some() {
             self.lease.run(self.lease.raw().fsetstat(self.handle.as_str(), wanted)).await?;
         }
         self.fsync().await
@@ -150,6 +165,29 @@ impl FileWriter {
         let named = missing_is_none(self.lease.run(self.lease.raw().lstat(self.temp.as_str())).await)?;
         let named = meta_of(&named.ok_or_else(gone)?.attrs);
         if named.size != Some(size) || named != own { Err(gone()) } else { Ok(()) }
+    }
+
+    /// Publishes if what is there is what is expected; what is refused is removed.
+    async fn publish_guarded(&self) -> Result<()> {
+        let (lease, to) = (&self.lease, self.target.path.as_str());
+        let refused = match &self.wishes.guard {
+            Guard::Any => return self.publish().await,
+            guard => target::expect(lease, to, guard).await.err(),
+        };
+        let published = match (refused, &self.wishes.guard, &self.wishes.keep) {
+            (Some(refused), ..) => Err(refused),
+            (None, Guard::Version(_), None) => return self.publish().await,
+            (None, Guard::Version(_), Some(keep)) => match target::rename_new(lease, to, keep).await {
+                Ok(()) => target::rename_new(lease, &self.temp, to).await,
+                Err(error) if Guard::is_refusal(&error) => Err(Guard::keep_taken()),
+                Err(error) => Err(error),
+            },
+            (None, ..) => target::rename_new(lease, &self.temp, to).await,
+        };
+        if published.as_ref().is_err_and(|error| Guard::is_refusal(error) || Guard::is_keep_taken(error)) {
+            missing_is_none(lease.run(lease.raw().remove(self.temp.as_str())).await)?;
+        }
+        published
     }
 
     async fn publish(&self) -> Result<()> {
@@ -172,7 +210,7 @@ impl FileWriter {
         self.complete(size).await?;
         self.check_name(size).await?;
         Permit::current().check()?;
-        self.publish().await?;
+        self.publish_guarded().await?;
         self.lease.run(self.lease.raw().close(self.handle.as_str())).await?;
         let meta = meta_of(&self.lease.run(self.lease.raw().lstat(self.target.path.as_str())).await?.attrs);
         match meta.size {

@@ -22,8 +22,8 @@ use crate::connectors::http::WebObject;
 use crate::connectors::options::join_strictly;
 use crate::connectors::temp_name::{is_temp_name, temp_name};
 use crate::{
-    Capabilities, ListedObject, Location, ObjectKind, ObjectMeta, ObjectPath, ObjectRead, ObjectWriter, Placement,
-    ReadRequest, Storage, WriteRequest,
+    Capabilities, Guard, ListedObject, Location, ObjectKind, ObjectMeta, ObjectPath, ObjectRead, ObjectWriter,
+    Placement, ReadRequest, Storage, WriteRequest, guard,
 };
 use server::Server;
 
@@ -86,7 +86,15 @@ fn missing_is_none<T>(outcome: Result<T>) -> Result<Option<T>> {
 #[async_trait]
 impl Storage for DavStorage {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { read: true, write: true, list: true, delete: true, ranged_read: true, ..Capabilities::default() }
+        Capabilities {
+            read: true,
+            write: true,
+            list: true,
+            delete: true,
+            ranged_read: true,
+            rename: true,
+            ..Capabilities::default()
+        }
     }
 
     async fn stat(&self, path: &ObjectPath) -> Result<ObjectMeta> {
@@ -126,6 +134,29 @@ impl Storage for DavStorage {
             Some(meta) if meta.kind == ObjectKind::Directory => Err(is_a_directory()),
             Some(_) => self.server.delete(key).await,
         }
+    }
+
+    async fn remove_guarded(&self, path: &ObjectPath, guard: &Guard, keep_as: Option<&ObjectPath>) -> Result<()> {
+        let Some(keep) = keep_as else {
+            guard::look(self, path, guard).await?;
+            return self.delete(path).await;
+        };
+        match self.rename(path, guard, keep).await {
+            Err(error) if error.kind() == ErrorKind::NotFound && guard.is_any() => Ok(()),
+            outcome => outcome.map(|_| ()),
+        }
+    }
+
+    async fn rename(&self, from: &ObjectPath, guard: &Guard, to: &ObjectPath) -> Result<ObjectMeta> {
+        let (from, to) = (object(from)?, object(to)?);
+        write::check_target(&self.server, from, guard).await?;
+        write::rename_new(&self.server, from, to).await?;
+        self.server.stat(to).await
+    }
+
+    // Removing a folder removes all that is in it by then, so no folder is removed.
+    async fn remove_folder(&self, _path: &ObjectPath) -> Result<bool> {
+        Ok(false)
     }
 
     async fn discard(&self, path: &ObjectPath, label: &str, token: Option<&str>) -> Result<()> {

@@ -15,7 +15,7 @@ use super::multistatus::{Entries, QUESTION};
 use super::settings::Settings;
 use crate::connector::Environment;
 use crate::connectors::http::{Client, answer};
-use crate::{ObjectKind, ObjectMeta};
+use crate::{Guard, ObjectKind, ObjectMeta};
 
 /// What stays as it is in a path (RFC 3986 §2.3), and the slash.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
@@ -110,11 +110,13 @@ impl Server {
         if response.status().is_success() { Ok(()) } else { Err(refused(&response)) }
     }
 
-    /// Gives an object another name, in place of what has it.
-    pub(super) async fn rename(&self, from: &str, to: &str) -> Result<()> {
+    /// Gives an object another name, in place of what has it if that may be.
+    pub(super) async fn rename(&self, from: &str, to: &str, replaces: bool) -> Result<()> {
         let (url, to) = (self.url_of(from)?, self.url_of(to)?);
-        let response = self.ask(b"MOVE", &url, &[(DESTINATION, to.as_str()), (OVERWRITE, "T")]).await?;
+        let overwrite = if replaces { "T" } else { "F" };
+        let response = self.ask(b"MOVE", &url, &[(DESTINATION, to.as_str()), (OVERWRITE, overwrite)]).await?;
         match response.status() {
+            StatusCode::PRECONDITION_FAILED if !replaces => Err(Guard::Absent.refusal()),
             StatusCode::CREATED | StatusCode::NO_CONTENT | StatusCode::OK => Ok(()),
             StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED => Err(Error::invalid(
                 "the server cannot rename files, so that an unfinished one would be seen under the final name: \

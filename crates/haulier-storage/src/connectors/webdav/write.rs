@@ -10,25 +10,41 @@ use tokio::sync::Mutex;
 use super::server::Server;
 use super::upload::Upload;
 use super::{is_a_directory, missing_is_none, split, temp_key};
-use crate::{Flushed, ObjectKind, ObjectMeta, ObjectWriter, WriteRequest, Written};
+use crate::{Flushed, Guard, ObjectKind, ObjectMeta, ObjectWriter, WriteRequest, Written};
 
 pub(super) async fn open(server: Arc<Server>, key: &str, request: &WriteRequest) -> Result<DavWriter> {
-    check_target(&server, key).await?;
+    check_target(&server, key, &request.guard).await?;
     if request.create_parents {
         server.make_folders(split(key).0).await?;
     }
     let uploaded = if server.direct { key.to_owned() } else { temp_key(key, &request.label) };
     let upload = Upload::start(server.clone(), server.url_of(&uploaded)?, request.size);
     let state = Mutex::new(State { upload, next: 0, failed: None });
-    Ok(DavWriter { server, key: key.to_owned(), uploaded, size: request.size, state })
+    let keep = request.keep_old.as_ref().map(|keep| keep.as_str().to_owned());
+    Ok(DavWriter {
+        server,
+        key: key.to_owned(),
+        uploaded,
+        size: request.size,
+        state,
+        guard: request.guard.clone(),
+        keep,
+    })
 }
 
 /// Renaming over a folder would remove it with all that is in it.
-async fn check_target(server: &Server, key: &str) -> Result<()> {
+pub(super) async fn check_target(server: &Server, key: &str, guard: &Guard) -> Result<()> {
     match missing_is_none(server.stat(key).await)? {
         Some(meta) if meta.kind == ObjectKind::Directory => Err(is_a_directory()),
-        _ => Ok(()),
+        found => guard.check(found.as_ref()),
     }
+}
+
+/// Gives an object a name that nobody has; makes folders.
+pub(super) async fn rename_new(server: &Server, from: &str, to: &str) -> Result<()> {
+    check_target(server, to, &Guard::Absent).await?;
+    server.make_folders(split(to).0).await?;
+    server.rename(from, to, false).await
 }
 
 struct State {
@@ -47,9 +63,25 @@ pub(super) struct DavWriter {
     /// The size that the server was told, if any.
     size: Option<u64>,
     state: Mutex<State>,
+    guard: Guard,
+    keep: Option<String>,
 }
 
 impl DavWriter {
+    async fn rename(&self) -> Result<()> {
+        check_target(&self.server, &self.key, &self.guard).await?;
+        Permit::current().check()?;
+        if let (Guard::Version(_), Some(keep)) = (&self.guard, &self.keep) {
+            rename_new(&self.server, &self.key, keep).await.map_err(|error| match Guard::is_refusal(&error) {
+                true => Guard::keep_taken(),
+                false => error,
+            })?;
+            return self.server.rename(&self.uploaded, &self.key, false).await.map_err(taken_away);
+        }
+        let replaces = self.guard != Guard::Absent;
+        self.server.rename(&self.uploaded, &self.key, replaces).await.map_err(taken_away)
+    }
+
     async fn publish(&self, size: u64) -> Result<ObjectMeta> {
         let mut state = self.state.lock().await;
         if let Some((kind, message)) = &state.failed {
@@ -63,9 +95,11 @@ impl DavWriter {
         drop(state);
         check_size(&self.server, &self.uploaded, size).await?;
         if self.uploaded != self.key {
-            check_target(&self.server, &self.key).await?;
-            Permit::current().check()?;
-            self.server.rename(&self.uploaded, &self.key).await.map_err(taken_away)?;
+            let renamed = self.rename().await;
+            if renamed.as_ref().is_err_and(|error| Guard::is_refusal(error) || Guard::is_keep_taken(error)) {
+                self.server.delete(&self.uploaded).await?;
+            }
+            renamed?;
         }
         self.server.stat(&self.key).await
     }

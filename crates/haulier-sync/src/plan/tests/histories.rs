@@ -36,7 +36,6 @@ fn step(with_rules: bool) -> impl Strategy<Value = Step> {
     let at = || 0..ENTRIES.len();
     let named = || 0..NAMES.len();
     let which = any::<Index>;
-    let reload = if with_rules { 2 } else { 0 };
     prop_oneof![
         6 => (at(), named(), prop::bool::weighted(0.2)).prop_map(|(at, name, large)| Step::Write { at, name, large }),
         2 => (at(), named(), at()).prop_map(|(at, name, from)| Step::WriteSame { at, name, from }),
@@ -45,7 +44,10 @@ fn step(with_rules: bool) -> impl Strategy<Value = Step> {
         2 => (at(), named(), named()).prop_map(|(at, from, to)| Step::Rename { at, from, to }),
         1 => at().prop_map(|at| Step::Stop { at }),
         1 => at().prop_map(|at| Step::Start { at }),
-        reload => (any::<u8>(), any::<u8>()).prop_map(|(sync, ban)| Step::Reload { sync, ban }),
+        2 => (any::<u8>(), any::<u8>()).prop_map(move |(sync, ban)| match with_rules {
+            true => Step::Reload { sync, ban },
+            false => Step::Rest,
+        }),
         1 => Just(Step::Crash),
         12 => (at(), named()).prop_map(|(at, name)| Step::Look { at, name }),
         14 => which().prop_map(|which| Step::Tell { which }),
