@@ -11,6 +11,7 @@ mod node;
 mod story;
 mod surface;
 mod sync_kill;
+mod sync;
 mod trees;
 mod web;
 mod workers;
