@@ -8,6 +8,8 @@ mod fetch;
 mod kept;
 mod shift;
 mod sources;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;

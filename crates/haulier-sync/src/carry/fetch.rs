@@ -83,7 +83,9 @@ impl Hands<'_> {
         };
         let checkpoint = Fenced { hands: self, fid: &job.work.fid, number: job.record.number };
         let limits = Limits { node: self.carrier.budget.clone(), own: Arc::new(ByteBudget::new(None)) };
-        let stopped = async { tokio::select! { () = stop.cancelled() => {}, _ = self.stopped() => {} } };
+        let stopped = async {
+            tokio::select! { () = stop.cancelled() => {}, _ = self.stopped() => {} }
+        };
         let moved = move_object(mv, &checkpoint, &Progress::default(), &limits, stopped).await;
         let found = match moved {
             Ok(outcome) => self.put_in_place(job, old, outcome).await,

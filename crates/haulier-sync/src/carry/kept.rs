@@ -151,7 +151,10 @@ impl Prune {
         unreachable.extend(stopped.map(|entry| entry.name));
         drop(tx);
         let mut gone = Vec::new();
-        for row in rows.iter().filter(|row| !unreachable.contains(&row.entry)) {
+        for row in &rows {
+            if unreachable.contains(&row.entry) {
+                continue;
+            }
             match remove(drivers, row).await {
                 Ok(()) => gone.push(row),
                 Err(error) if error.kind() == ErrorKind::LostLease => return Err(error),

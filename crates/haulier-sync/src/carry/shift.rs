@@ -97,7 +97,7 @@ impl<'h> Shift<'h> {
             self.begin();
             self.record_some();
             if !self.is_at_work() {
-                match self.next_due().await? {
+                match next_due(self.hands).await? {
                     None => return Ok(()),
                     Some(due) => self.wait_for_work(due, woken.as_mut()).await,
                 }
@@ -206,11 +206,6 @@ impl<'h> Shift<'h> {
         }
     }
 
-    async fn next_due(&self) -> Result<Option<Timestamp>> {
-        let mut tx = self.hands.carrier.catalog.read().await?;
-        copies::next_due(&mut tx, self.hands.at).await
-    }
-
     async fn wait_for_work(&mut self, due: Timestamp, woken: impl Future<Output = ()>) {
         self.cursor = Cursor::default();
         let wait = due.since(self.hands.now());
@@ -256,6 +251,11 @@ impl<'h> Shift<'h> {
         record(self.hands, did).await?;
         Err(stopped)
     }
+}
+
+async fn next_due(hands: &Hands<'_>) -> Result<Option<Timestamp>> {
+    let mut tx = hands.carrier.catalog.read().await?;
+    copies::next_due(&mut tx, hands.at).await
 }
 
 async fn recorded(recording: &mut Option<BoxFuture<'_, Result<Vec<Fid>>>>) -> Result<Vec<Fid>> {
@@ -309,7 +309,7 @@ async fn record(hands: &Hands<'_>, batch: Vec<Ended>) -> Result<Vec<Fid>> {
 
 /// Looks at names where something unexpected was, and tells what is there. Gives back those that nothing new could be
 /// told about: they are for later.
-async fn look_again(hands: &Hands<'_>, entry: &EntryName, names: Vec<FileName>) -> Result<Vec<FileName>> {
+pub(super) async fn look_again(hands: &Hands<'_>, entry: &EntryName, names: Vec<FileName>) -> Result<Vec<FileName>> {
     let mut silent = Vec::new();
     let first = names.into_iter().map(|name| Look { read: true, ..Look::at(name) }).collect();
     let mut queue = VecDeque::from([(entry.clone(), first, 0usize)]);

@@ -11,11 +11,8 @@ pub(super) const EARLIER: u64 = 1;
 
 /// The entries that should own a file after a change from one of them (§3.2).
 pub(super) fn owners(law: &Law<'_>, record: &FileRecord, from: &EntryName) -> BTreeSet<EntryName> {
-    let file = Subject {
-        name: &record.name,
-        size_bytes: record.size_bytes,
-        modified_at: record.attributes.modified_at,
-    };
+    let file =
+        Subject { name: &record.name, size_bytes: record.size_bytes, modified_at: record.attributes.modified_at };
     let mut owners = law.rules.owners(from, file);
     owners.retain(|owner| law.entries.contains(owner));
     owners

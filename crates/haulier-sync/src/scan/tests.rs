@@ -28,8 +28,7 @@ impl Scene {
         let at = EntryName::new("A").unwrap();
         let storages = Storages::new(StorageConfig::default()).unwrap();
         let options = json!({ "root": root });
-        let config =
-            DriverConfig { entry: at.clone(), driver: "local_storage".to_owned(), options, configured: true };
+        let config = DriverConfig { entry: at.clone(), driver: "local_storage".to_owned(), options, configured: true };
         let driver = Drivers::new(storages).open(&config).await.unwrap();
         Self { catalog: test.catalog.clone(), at, driver }
     }

@@ -27,11 +27,7 @@ const DEPTH_MAX: usize = 512;
 
 type Item = Result<ListedObject>;
 
-pub(super) async fn list(
-    roots: Arc<Roots>,
-    full: PathBuf,
-    prefix: ObjectPath,
-) -> Result<BoxStream<'static, Item>> {
+pub(super) async fn list(roots: Arc<Roots>, full: PathBuf, prefix: ObjectPath) -> Result<BoxStream<'static, Item>> {
     let opened = blocking(move || {
         let canonical = roots.resolve(&full)?;
         let Some(found) = missing_is_none(roots.open_at(&canonical, OFlags::PATH))? else { return Ok(None) };

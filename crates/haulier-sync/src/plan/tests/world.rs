@@ -216,8 +216,7 @@ impl World {
         let which = self.looks.iter().position(same).expect("it is one of them");
         let look = self.looks.remove(which);
         let before = self.index.get(&look.name).cloned().unwrap_or_default();
-        let verdict =
-            self.judged(|law| observe(&before, &look.name, &look.at, &look.seen, look.known.as_ref(), law));
+        let verdict = self.judged(|law| observe(&before, &look.name, &look.at, &look.seen, look.known.as_ref(), law));
         match verdict {
             Verdict::Stale => self.look(&look.at, &look.name, true),
             Verdict::NeedsContent(holder) => {
@@ -270,8 +269,7 @@ impl World {
     }
 
     pub(super) fn pending(&self, at: &EntryName) -> Vec<FileName> {
-        let is_pending =
-            |state: &FileState| state.copies.get(at).is_some_and(|copy| copy.pending.is_some());
+        let is_pending = |state: &FileState| state.copies.get(at).is_some_and(|copy| copy.pending.is_some());
         self.index.iter().filter(|(_, state)| is_pending(state)).map(|(name, _)| name.clone()).collect()
     }
 
@@ -406,7 +404,8 @@ impl World {
         }
         let present: BTreeSet<_> = self.disks.values().flat_map(BTreeMap::values).map(|file| file.content).collect();
         if self.policy == ConflictPolicy::KeepBoth {
-            let lost: Vec<_> = self.written.iter().filter(|c| !self.superseded.contains(c) && !present.contains(c)).collect();
+            let lost: Vec<_> =
+                self.written.iter().filter(|c| !self.superseded.contains(c) && !present.contains(c)).collect();
             assert!(lost.is_empty(), "lost {lost:?} of {self:#?}");
         }
         // Judged anew, a file that only a follower deleted comes back to it, and one that was kept reachable by an
