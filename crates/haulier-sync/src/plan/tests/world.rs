@@ -116,6 +116,15 @@ impl World {
         self.put(at, name, content, self.seconds, 0o644);
     }
 
+    /// Writes at several entries in the same second.
+    pub(super) fn write_at_once(&mut self, writes: &[(&EntryName, u32)], name: &FileName) {
+        let began = self.seconds;
+        for (at, content) in writes {
+            self.seconds = began;
+            self.write(at, name, *content);
+        }
+    }
+
     pub(super) fn touch(&mut self, at: &EntryName, name: &FileName, mode: u32) {
         if let Some(file) = self.file(at, name) {
             self.seconds += 1;
