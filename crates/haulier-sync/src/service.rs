@@ -79,7 +79,7 @@ impl Syncs {
         let catalogue_id = identity::ensure(&mut tx).await?;
         tx.commit().await?;
         let (drivers, meters, passes) = (Drivers::new(storages), Meters::default(), Passes::default());
-        let referee = Referee;
+        let referee = Referee::new(catalog.clone(), config.conflict.into());
         let inner = Inner { catalog, catalogue_id, locations, drivers, referee, config, meters, passes, own_folders, created_at };
         Ok(Self { inner: Arc::new(inner) })
     }

@@ -6,13 +6,16 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use haulier_base::{Error, Result};
 use haulier_catalog::Tx;
+use haulier_mover::ByteBudget;
 use haulier_work::{TaskContext, TaskHandler};
 use serde_json::Value;
 
 use crate::attend::{Attend, OpenEntry};
+use crate::carry::{Carrier, Prune};
 use crate::driver::Driver;
 use crate::meter::Meters;
 use crate::model::EntryName;
+use crate::referee::Judge;
 use crate::service::{Inner, Syncs};
 use crate::store::entries::Entry;
 
@@ -60,7 +63,20 @@ impl OpenEntry for Opener {
 impl Syncs {
     /// The handlers of tasks that come to an end, for a runner.
     pub fn handlers(&self) -> Vec<Arc<dyn TaskHandler>> {
-        Vec::new()
+        let inner = &self.inner;
+        let carrier = Carrier {
+            catalog: inner.catalog.clone(),
+            referee: inner.referee.clone(),
+            opener: Arc::new(Opener(inner.clone())),
+            budget: Arc::new(ByteBudget::new(inner.config.rate_bytes_per_second)),
+            policy: inner.config.conflict.into(),
+            keep_for: inner.config.kept_for(),
+        };
+        vec![
+            self.metered(Arc::new(carrier.clone())),
+            Arc::new(Prune(carrier)),
+            Arc::new(Judge(inner.referee.clone())),
+        ]
     }
 
     /// The handlers of tasks that go on for as long as an entry is active, for a runner of their own, which needs a
