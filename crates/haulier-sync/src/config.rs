@@ -5,6 +5,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::plan::ConflictPolicy;
+
 /// What becomes of the version that loses a conflict (§4.5 33).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -14,6 +16,15 @@ pub enum ConflictChoice {
     KeepBoth,
     /// It is dropped; it can be had back from the kept versions for a while.
     Newest,
+}
+
+impl From<ConflictChoice> for ConflictPolicy {
+    fn from(choice: ConflictChoice) -> Self {
+        match choice {
+            ConflictChoice::KeepBoth => Self::KeepBoth,
+            ConflictChoice::Newest => Self::Newest,
+        }
+    }
 }
 
 /// Settings of the sync room; every one has a default.
@@ -32,11 +43,13 @@ pub struct SyncConfig {
     pub allow_origins: Vec<String>,
     /// How many entries this process carries to at once, 1 to 1024.
     pub slots: usize,
+    /// The byte rate that all copies of sync in this process share, in bytes per second; none is unlimited.
+    pub rate_bytes_per_second: Option<u64>,
 }
 
 impl Default for SyncConfig {
     fn default() -> Self {
-        Self { conflict: ConflictChoice::default(), kept_days: 30, allow_origins: Vec::new(), slots: 64 }
+        Self { conflict: ConflictChoice::default(), kept_days: 30, allow_origins: Vec::new(), slots: 64, rate_bytes_per_second: None }
     }
 }
 
@@ -49,6 +62,9 @@ impl SyncConfig {
         }
         if !(1..=1024).contains(&self.slots) {
             faults.push(format!("slots: {} is not between 1 and 1024", self.slots));
+        }
+        if self.rate_bytes_per_second == Some(0) {
+            faults.push("rate_bytes_per_second: 0 would move nothing; leave it out for no limit".to_owned());
         }
         let origin = |text: &String| text == "*" || text.split_once("://").is_some_and(|(_, host)| !host.contains('/'));
         if let Some(wrong) = self.allow_origins.iter().find(|text| !origin(text)) {

@@ -1,143 +1,216 @@
-//! A stand-in until the referee is merged: judges by rules that match everything. Not for shipping.
+//! The referee: turns what was seen and what was done into what is known and what is to be done, in one transaction.
+//!
+//! Knows no storage. What follows from what is `plan.rs`'s to say; here are the rows, the locks and the events.
+
+mod anew;
+mod events;
+mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use haulier_base::{ErrorKind, Result};
-use haulier_catalog::{Catalog, Tx, queue};
+use haulier_base::{Error, ErrorKind, Result, Timestamp};
+use haulier_catalog::{Catalog, Tx};
 use haulier_work::TaskContext;
 
 use crate::carry::Done;
-use crate::model::{EntryName, Fid, FileName, FileState, Observation, Owners, Subject};
+use crate::model::{EntryName, Fid, FileName, FileState, Observation};
 use crate::plan::{ConflictPolicy, Law, Verdict, carried, observe};
-use crate::store::files::{self, Change, Hold};
-use crate::store::{conflicts, entries, kept, rules};
-use crate::tasks::{CARRY, EntryTask};
+use crate::rules::RuleSet;
+use crate::store::files::{self, Hold};
+use crate::store::{entries, kept, rules};
 
-#[derive(Clone, Debug)]
-pub(crate) struct Referee {
+pub(crate) use anew::Judge;
+use write::Judged;
+
+/// How many names are judged in one transaction.
+const BATCH: usize = 200;
+/// How often a batch is judged again when somebody was faster. Two that collide once hardly collide again.
+const TRIES_MAX: u32 = 10;
+
+/// Judges for one node. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Referee(Arc<Inner>);
+
+struct Inner {
     catalog: Catalog,
     policy: ConflictPolicy,
+    /// The rules in force as last read, and since when they are.
+    rules: Mutex<Option<(Timestamp, Arc<RuleSet>)>>,
 }
 
-#[derive(Debug, Default)]
+impl fmt::Debug for Referee {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Referee").field("policy", &self.0.policy).finish_non_exhaustive()
+    }
+}
+
+/// What has to be looked at before a judgement is possible.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Asked {
+    /// Names where the index moved on after the look: look again.
     pub(crate) look_again: Vec<FileName>,
+    /// Copies to be read first, at any entry; then the name has to be looked at again.
     pub(crate) read_first: Vec<(EntryName, FileName)>,
 }
 
-struct Everything(BTreeSet<EntryName>);
+/// The law as of one transaction.
+struct InForce {
+    rules: Arc<RuleSet>,
+    entries: BTreeSet<EntryName>,
+    active: BTreeSet<EntryName>,
+    policy: ConflictPolicy,
+    now: Timestamp,
+}
 
-impl Owners for Everything {
-    fn owners(&self, from: &EntryName, _file: Subject<'_>) -> BTreeSet<EntryName> {
-        let mut owners = self.0.clone();
-        owners.insert(from.clone());
-        owners
+impl InForce {
+    fn law(&self) -> Law<'_> {
+        Law {
+            rules: &*self.rules,
+            entries: &self.entries,
+            active: &self.active,
+            policy: self.policy,
+            now: self.now,
+        }
     }
 }
 
 impl Referee {
     pub(crate) fn new(catalog: Catalog, policy: ConflictPolicy) -> Self {
-        Self { catalog, policy }
+        Self(Arc::new(Inner { catalog, policy, rules: Mutex::new(None) }))
     }
 
+    /// Judges what was seen at an entry, and gives the entries their work. The last sight of a name counts.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such entry; `LostLease` when the task is not ours any more; `Unavailable` when the
+    /// catalogue is too busy. What was judged before the error stays judged.
     pub(crate) async fn observe(
         &self,
         ctx: &TaskContext,
         at: &EntryName,
         observations: &[Observation],
     ) -> Result<Asked> {
-        loop {
-            let names = observations.iter().map(|observation| observation.name.clone()).collect();
-            let judged = self
-                .judge(ctx, names, &[], |state, name, law| {
-                    let observation = observations.iter().find(|observation| observation.name == *name);
-                    observation.map_or(Verdict::Unchanged, |seen| {
-                        observe(state, name, at, &seen.seen, seen.known.as_ref(), law)
-                    })
-                })
-                .await;
-            match judged {
-                Err(error) if error.kind() == ErrorKind::Conflict => {}
-                judged => return judged,
-            }
+        let mut asked = Asked::default();
+        for batch in observations.chunks(BATCH) {
+            let seen: BTreeMap<_, _> = batch.iter().map(|observation| (&observation.name, observation)).collect();
+            let names: BTreeSet<_> = seen.keys().copied().cloned().collect();
+            let verdict = |before: &FileState, name: &FileName, law: &Law<'_>| match seen.get(name) {
+                Some(sight) => observe(before, name, at, &sight.seen, sight.known.as_ref(), law),
+                None => Verdict::Unchanged,
+            };
+            let more = self.judge(ctx, at, &names, &[], &verdict).await?;
+            asked.look_again.extend(more.look_again);
+            asked.read_first.extend(more.read_first);
         }
+        Ok(asked)
     }
 
+    /// Records what a carrier did at an entry; gives back the names that have to be looked at again.
+    ///
+    /// # Errors
+    /// As for [`Referee::observe`].
     pub(crate) async fn carried(&self, ctx: &TaskContext, at: &EntryName, done: &[Done]) -> Result<Vec<FileName>> {
-        let names = done.iter().map(|done| done.name.clone()).collect();
-        let asked = self
-            .judge(ctx, names, done, |state, name, law| {
-                let done = done.iter().find(|done| done.name == *name);
-                done.map_or(Verdict::Unchanged, |done| {
-                    carried(state, name, at, done.known.as_ref(), &done.outcome, law)
-                })
-            })
-            .await?;
-        Ok(asked.look_again)
+        let mut look_again = Vec::new();
+        for batch in done.chunks(BATCH) {
+            let by_name: BTreeMap<_, _> = batch.iter().map(|done| (&done.name, done)).collect();
+            let names: BTreeSet<_> = by_name.keys().copied().cloned().collect();
+            let verdict = |before: &FileState, name: &FileName, law: &Law<'_>| match by_name.get(name) {
+                Some(done) => carried(before, name, at, done.known.as_ref(), &done.outcome, law),
+                None => Verdict::Unchanged,
+            };
+            let asked = self.judge(ctx, at, &names, batch, &verdict).await?;
+            look_again.extend(asked.look_again);
+        }
+        Ok(look_again)
     }
 
     async fn judge(
         &self,
         ctx: &TaskContext,
-        names: BTreeSet<FileName>,
+        at: &EntryName,
+        names: &BTreeSet<FileName>,
         done: &[Done],
-        verdict: impl Fn(&FileState, &FileName, &Law<'_>) -> Verdict,
+        verdict: &(dyn Fn(&FileState, &FileName, &Law<'_>) -> Verdict + Sync),
     ) -> Result<Asked> {
-        let mut tx = ctx.begin("sync.judge").await?;
-        let lists = rules::find(&mut tx).await?;
-        let named = lists.iter().flat_map(|lists| lists.applied.as_array().cloned().unwrap_or_default());
-        let all = Everything(
-            named
-                .flat_map(|rule| rule["sync"].as_array().cloned().unwrap_or_default())
-                .filter_map(|name| EntryName::new(name.as_str()?).ok())
-                .collect(),
-        );
-        let (active, known) = (entries::active(&mut tx).await?, entries::list(&mut tx).await?);
-        let known = known.into_iter().map(|entry| entry.name).collect();
-        let mut states: BTreeMap<Fid, FileState> = files::load(&mut tx, &names, Hold::Yes).await?;
-        let verdicts: Vec<_> = {
-            let law = Law { rules: &all, entries: &known, active: &active, policy: self.policy, now: tx.now() };
-            let judge = |name: FileName| {
-                let before = states.remove(&name.fid()).unwrap_or_default();
-                let verdict = verdict(&before, &name, &law);
-                (name, before, verdict)
-            };
-            names.into_iter().map(judge).collect()
-        };
-        let (mut asked, mut changes, mut work) = (Asked::default(), Vec::new(), BTreeSet::new());
-        for (name, before, verdict) in verdicts {
-            match verdict {
-                Verdict::Unchanged => {}
-                Verdict::Stale => asked.look_again.push(name),
-                Verdict::NeedsContent(entry) => asked.read_first.push((entry, name)),
-                Verdict::Decided(decision) => {
-                    let pending = decision.state.copies.iter().filter(|(_, copy)| copy.pending.is_some());
-                    work.extend(pending.map(|(entry, _)| entry.clone()));
-                    if let Some(conflict) = &decision.conflict {
-                        conflicts::insert(&mut tx, &name, conflict).await?;
-                    }
-                    changes.push(Change { fid: name.fid(), before, after: decision.state });
+        for _ in 1..TRIES_MAX {
+            match self.judge_once(ctx, at, names, done, verdict).await {
+                // Somebody else recorded one of these names first, or holds rows in another order than we do.
+                Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::Unavailable) => {
+                    tracing::debug!(entry = %at, ?error, "judging again at {at}: {error}");
                 }
+                judged => return judged,
             }
         }
-        files::save(&mut tx, &changes).await?;
+        self.judge_once(ctx, at, names, done, verdict).await
+    }
+
+    async fn judge_once(
+        &self,
+        ctx: &TaskContext,
+        at: &EntryName,
+        names: &BTreeSet<FileName>,
+        done: &[Done],
+        verdict: &(dyn Fn(&FileState, &FileName, &Law<'_>) -> Verdict + Sync),
+    ) -> Result<Asked> {
+        let mut tx = ctx.begin("sync.judge").await?;
+        let in_force = self.in_force(&mut tx).await?;
+        if !in_force.entries.contains(at) {
+            return Err(Error::not_found(format!("entry {at} not found")));
+        }
+        let mut states = files::load(&mut tx, names, Hold::Yes).await?;
+        let mut asked = Asked::default();
+        let mut judged = Judged::default();
+        for name in names {
+            let fid = name.fid();
+            let before = states.remove(&fid).unwrap_or_default();
+            match verdict(&before, name, &in_force.law()) {
+                Verdict::Unchanged => {}
+                Verdict::Stale => asked.look_again.push(name.clone()),
+                Verdict::NeedsContent(entry) => asked.read_first.push((entry, name.clone())),
+                Verdict::Decided(decision) => judged.add(fid, name, before, decision),
+            }
+        }
         for row in done.iter().filter_map(|done| done.kept.as_ref()) {
             kept::insert(&mut tx, row).await?;
         }
-        wake(&mut tx, &work).await?;
+        let changed = !judged.is_empty();
+        judged.write(&mut tx, at).await?;
         tx.commit().await?;
-        self.catalog.wake_workers();
+        if changed {
+            self.0.catalog.wake_workers();
+        }
         Ok(asked)
     }
-}
 
-async fn wake(tx: &mut Tx, work: &BTreeSet<EntryName>) -> Result<()> {
-    let now = tx.now();
-    for entry in entries::hold(tx, work).await? {
-        if !entry.carrying && entry.is_ready() {
-            queue::enqueue(tx, EntryTask::new_task(CARRY, &entry.name, now)).await?;
-            entries::set_carrying(tx, &entry.name, true).await?;
-        }
+    /// The rules in force until this transaction ends, and the entries there are.
+    async fn in_force(&self, tx: &mut Tx) -> Result<InForce> {
+        let rules = self.rules(tx).await?;
+        let all = entries::list(tx).await?;
+        let active = all.iter().filter(|entry| entry.wanted == entries::Wanted::Active);
+        Ok(InForce {
+            rules,
+            active: active.map(|entry| entry.name.clone()).collect(),
+            entries: all.into_iter().map(|entry| entry.name).collect(),
+            policy: self.0.policy,
+            now: tx.now(),
+        })
     }
-    Ok(())
+
+    async fn rules(&self, tx: &mut Tx) -> Result<Arc<RuleSet>> {
+        let Some(since) = rules::hold(tx).await? else { return Ok(Arc::default()) };
+        let read = self.0.rules.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((read_since, rules)) = read
+            && read_since == since
+        {
+            return Ok(rules);
+        }
+        let lists = rules::find(tx).await?.ok_or_else(|| Error::internal("the rules vanished"))?;
+        let rules = RuleSet::read(&lists.applied, None)
+            .map_err(|error| Error::corrupt(format!("the rules in force cannot be read: {error}")))?;
+        let rules = Arc::new(rules);
+        *self.0.rules.lock().unwrap_or_else(PoisonError::into_inner) = Some((lists.changed_at, rules.clone()));
+        Ok(rules)
+    }
 }

@@ -28,6 +28,7 @@ use crate::meter::Meters;
 use crate::model::EntryName;
 use crate::options;
 use crate::progress::Passes;
+use crate::referee::Referee;
 use crate::store::entries::Entry;
 use crate::store::identity;
 
@@ -51,6 +52,7 @@ pub(crate) struct Inner {
     pub(crate) catalogue_id: String,
     pub(crate) locations: Locations,
     pub(crate) drivers: Drivers,
+    pub(crate) referee: Referee,
     pub(crate) config: SyncConfig,
     pub(crate) meters: Meters,
     pub(crate) passes: Passes,
@@ -77,8 +79,8 @@ impl Syncs {
         let catalogue_id = identity::ensure(&mut tx).await?;
         tx.commit().await?;
         let (drivers, meters, passes) = (Drivers::new(storages), Meters::default(), Passes::default());
-        let inner =
-            Inner { catalog, catalogue_id, locations, drivers, config, meters, passes, own_folders, created_at };
+        let referee = Referee::new(catalog.clone(), config.conflict.into());
+        let inner = Inner { catalog, catalogue_id, locations, drivers, referee, config, meters, passes, own_folders, created_at };
         Ok(Self { inner: Arc::new(inner) })
     }
 

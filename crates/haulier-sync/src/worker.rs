@@ -1,16 +1,23 @@
 //! The handlers of this room's tasks, and the wrapper that measures what they use.
 
+use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use haulier_base::{Error, Result};
 use haulier_catalog::Tx;
+use haulier_mover::ByteBudget;
 use haulier_work::{TaskContext, TaskHandler};
 use serde_json::Value;
 
+use crate::attend::{Attend, OpenEntry};
+use crate::carry::{Carrier, Prune};
+use crate::driver::Driver;
 use crate::meter::Meters;
 use crate::model::EntryName;
-use crate::service::Syncs;
+use crate::referee::Judge;
+use crate::service::{Inner, Syncs};
+use crate::store::entries::Entry;
 
 /// A handler of tasks about entries, whose use of the processor is counted for the entry.
 struct Metered {
@@ -37,16 +44,53 @@ impl TaskHandler for Metered {
     }
 }
 
+/// Opens entries with their secrets.
+struct Opener(Arc<Inner>);
+
+impl fmt::Debug for Opener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Opener")
+    }
+}
+
+#[async_trait]
+impl OpenEntry for Opener {
+    async fn open(&self, entry: &Entry) -> Result<Driver> {
+        self.0.open(entry).await
+    }
+}
+
 impl Syncs {
     /// The handlers of tasks that come to an end, for a runner.
     pub fn handlers(&self) -> Vec<Arc<dyn TaskHandler>> {
-        Vec::new()
+        let inner = &self.inner;
+        let carrier = Carrier {
+            catalog: inner.catalog.clone(),
+            referee: inner.referee.clone(),
+            opener: Arc::new(Opener(inner.clone())),
+            budget: Arc::new(ByteBudget::new(inner.config.rate_bytes_per_second)),
+            policy: inner.config.conflict.into(),
+            keep_for: inner.config.kept_for(),
+        };
+        vec![
+            self.metered(Arc::new(carrier.clone())),
+            Arc::new(Prune(carrier)),
+            Arc::new(Judge(inner.referee.clone())),
+        ]
     }
 
     /// The handlers of tasks that go on for as long as an entry is active, for a runner of their own, which needs a
     /// slot for each entry.
     pub fn attendants(&self) -> Vec<Arc<dyn TaskHandler>> {
-        Vec::new()
+        let inner = &self.inner;
+        let attend = Attend {
+            catalog: inner.catalog.clone(),
+            referee: inner.referee.clone(),
+            opener: Arc::new(Opener(inner.clone())),
+            catalogue_id: inner.catalogue_id.clone(),
+            passes: inner.passes.clone(),
+        };
+        vec![self.metered(Arc::new(attend))]
     }
 
     /// A handler that is measured.

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use futures::TryStreamExt;
 use haulier_base::{Error, ErrorKind, Result, Timestamp, id};
 use haulier_catalog::Tx;
-use haulier_catalog::queue::Settlement;
+use haulier_catalog::queue::{self, Settlement};
 use haulier_storage::ObjectPath;
 use haulier_work::{TaskContext, TaskHandler};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
@@ -19,7 +19,7 @@ use crate::driver::Driver;
 use crate::model::{EntryName, FileName};
 use crate::store::entries;
 use crate::store::kept::{self, KeptReason, KeptRow};
-use crate::tasks::PRUNE;
+use crate::tasks::{PRUNE, prune_task};
 
 /// The folder of old versions, in our own folder.
 const KEPT: &str = "kept";
@@ -104,6 +104,9 @@ pub(super) async fn find_unknown(carrier: &Carrier, at: &EntryName, driver: &Dri
     Ok(found)
 }
 
+/// How often old versions are looked through.
+const PRUNE_EVERY: Duration = Duration::from_secs(3600);
+
 /// The handler of [`PRUNE`].
 #[derive(Clone, Debug)]
 pub(crate) struct Prune(pub(crate) Carrier);
@@ -125,7 +128,9 @@ impl TaskHandler for Prune {
                 break;
             }
         }
-        let tx = ctx.begin("sync.pruned").await?;
+        let mut tx = ctx.begin("sync.pruned").await?;
+        let again = prune_task(tx.now().plus(PRUNE_EVERY));
+        queue::enqueue(&mut tx, again).await?;
         ctx.finish(tx, Settlement::Done).await
     }
 

@@ -114,6 +114,9 @@ struct SyncSection {
     /// How many entries this process carries to at once, 1 to 1024.
     #[schema(value_type = Option<usize>)]
     slots: Option<Spanned<usize>>,
+    /// The byte rate that all copies of sync in this process share, in bytes per second; left out, there is no limit.
+    #[schema(value_type = Option<u64>)]
+    rate_bytes_per_second: Option<Spanned<u64>>,
     /// The storages that are kept in step: a table `[sync.entries.NAME]` for each, with `driver` and `options`.
     /// Secrets are best given as `{ file = "PATH" }` or `{ env = "NAME" }`. The order of the file is that of the list.
     #[schema(value_type = Object)]
@@ -462,6 +465,7 @@ impl Reader<'_> {
         let span_of = |key: &str| match key {
             "kept_days" => section.kept_days.as_ref().map(Spanned::span),
             "slots" => section.slots.as_ref().map(Spanned::span),
+            "rate_bytes_per_second" => section.rate_bytes_per_second.as_ref().map(Spanned::span),
             _ => section.allow_origins.as_ref().map(Spanned::span),
         };
         let config = SyncConfig {
@@ -469,6 +473,7 @@ impl Reader<'_> {
             kept_days: section.kept_days.as_ref().map_or(defaults.kept_days, |days| *days.get_ref()),
             allow_origins: section.allow_origins.as_ref().map_or(defaults.allow_origins, |all| all.get_ref().clone()),
             slots: section.slots.as_ref().map_or(defaults.slots, |slots| *slots.get_ref()),
+            rate_bytes_per_second: section.rate_bytes_per_second.as_ref().map(|rate| *rate.get_ref()),
         };
         let faults = config.faults().into_iter();
         self.found.extend(faults.map(|fault| {

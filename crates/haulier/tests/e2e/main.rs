@@ -10,6 +10,7 @@ mod kill_loop;
 mod node;
 mod story;
 mod surface;
+mod sync;
 mod trees;
 mod web;
 mod workers;

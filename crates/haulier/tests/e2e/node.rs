@@ -164,6 +164,12 @@ impl Node {
         Self::launch(folder, database, &more, None).expect("the server says where it listens")
     }
 
+    /// Starts a server with a file of settings and a setup file of sync.
+    pub(crate) fn with_setup(folder: &Path, database: Option<&str>, config: &str, setup: &str) -> Self {
+        let more = ["--config", config, "--setup", setup];
+        Self::launch(folder, database, &more, None).expect("the server says where it listens")
+    }
+
     /// Starts a server that is killed after a while; none when it did not come to listen before.
     pub(crate) fn doomed(folder: &Path, database: Option<&str>, life: Duration) -> Option<Self> {
         Self::launch(folder, database, &[], Some(life))

@@ -1,0 +1,6 @@
+//! Sync with the real binary and real folders, by the rows of the contract's table of edge cases.
+
+mod ends;
+mod offline;
+mod ruling;
+mod story;
