@@ -1,6 +1,8 @@
 //! `haulier cp`: copies now, through a server or by this process on the same engine.
 
+mod filter;
 mod local;
+mod many;
 mod place;
 mod remote;
 mod state;
@@ -18,6 +20,7 @@ use haulier_storage::scheme_of;
 use serde_json::{Value, json};
 use url::Url;
 
+use self::filter::Filter;
 use self::local::Copier;
 use super::client::Client;
 use super::load_config;
@@ -27,7 +30,9 @@ use crate::config::NodeArgs;
 
 /// Arguments of `cp`.
 #[derive(Args)]
-#[command(after_help = "Example:\n  haulier cp /bin/bash /tmp/bash\n  haulier cp -r photos /mnt/backup")]
+#[command(
+    after_help = "Example:\n  haulier cp /bin/bash /tmp/bash\n  haulier cp -r photos /mnt/backup\n  haulier cp -r --exclude '*.tmp' --dry-run photos s3://bucket/photos --target-options @s3.json"
+)]
 pub(crate) struct CpArgs {
     /// A path, a URL or NAME:path to copy from; with -r, FOLDER/. stands for what a local folder holds
     source: String,
@@ -50,6 +55,11 @@ pub(crate) struct CpArgs {
     /// With -r, copy also what is there already
     #[arg(short = 'I', long, requires = "recursive")]
     ignore_times: bool,
+    #[command(flatten)]
+    filter: Filter,
+    /// Print what would be copied, with its size in bytes, and copy nothing
+    #[arg(long)]
+    dry_run: bool,
     /// How the copy is proven
     #[arg(long, value_enum, default_value_t)]
     verify: Proof,
@@ -94,6 +104,10 @@ pub(crate) async fn run(common: &Common, args: CpArgs, output: &Output) -> Outco
         return Err(failed(Error::invalid("--end is before --start")));
     }
     if common.server.is_some() {
+        if args.dry_run {
+            let why = Error::invalid("a server has no dry run");
+            return Err(failed(why).advice("leave out --server and HAULIER_SERVER, or --dry-run"));
+        }
         if args.recursive {
             let why = Error::invalid("a folder is copied by this process, not by a server");
             return Err(failed(why).advice("leave out --server and HAULIER_SERVER, or copy single objects"));
@@ -108,6 +122,9 @@ pub(crate) async fn run(common: &Common, args: CpArgs, output: &Output) -> Outco
     let names = configured(&args, [&args.source, target])?;
     let source = place::find(&args.source, &source_options, &names, &copier.storages).map_err(failed)?;
     let target = place::find(target, &target_options, &names, &copier.storages).map_err(failed)?;
+    if !args.recursive && args.dry_run {
+        return local::look(&args, &copier, &source, &target, output).await;
+    }
     if !args.recursive {
         return local::copy(&args, copier, &source, &target, output).await;
     }
