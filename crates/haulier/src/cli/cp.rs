@@ -24,7 +24,7 @@ use self::filter::Filter;
 use self::local::Copier;
 use super::client::Client;
 use super::load_config;
-use super::transfer::{TransfersApi, json_argument};
+use super::transfer::{TransfersApi, options_argument};
 use super::{Common, Failure, Outcome, Output};
 use crate::config::NodeArgs;
 
@@ -38,10 +38,10 @@ pub(crate) struct CpArgs {
     source: String,
     /// A path, a URL or NAME:path to copy to; a local folder that exists takes the copy under the source's name
     target: String,
-    /// Options of the source's storage, as JSON or as @FILE; give secrets in a file
+    /// Options of the source's storage, as JSON or as @FILE; secrets in a file only
     #[arg(long, value_name = "JSON", default_value = "{}", hide_default_value = true)]
     source_options: String,
-    /// Options of the target's storage, as JSON or as @FILE; give secrets in a file
+    /// Options of the target's storage, as JSON or as @FILE; secrets in a file only
     #[arg(long, value_name = "JSON", default_value = "{}", hide_default_value = true)]
     target_options: String,
     /// The configuration file whose [locations.NAME] are meant by NAME:path when no server copies
@@ -114,8 +114,9 @@ pub(crate) async fn run(common: &Common, args: CpArgs, output: &Output) -> Outco
         }
         return through_server(common, &args, output).await;
     }
-    let source_options = json_argument(&args.source_options).map_err(failed)?;
-    let (target_options, create_parents) = json_argument(&args.target_options).and_then(own_members).map_err(failed)?;
+    let source_options = options_argument(&args.source, &args.source_options).map_err(failed)?;
+    let (target_options, create_parents) =
+        options_argument(&args.target, &args.target_options).and_then(own_members).map_err(failed)?;
     let copier = Copier::new(&args, create_parents || args.recursive).map_err(failed)?;
     let into = into_folder(&args.source, &args.target);
     let target = if args.recursive { &args.target } else { &into };
@@ -166,8 +167,8 @@ async fn through_server(common: &Common, args: &CpArgs, output: &Output) -> Outc
     let failed = |error| Failure::new(format!("cannot copy {}", args.source), error);
     let source = place::find_on_server(&args.source).map_err(failed)?;
     let target = place::find_on_server(&into_folder(&args.source, &args.target)).map_err(failed)?;
-    let source_options = json_argument(&args.source_options).map_err(failed)?;
-    let mut options = json_argument(&args.target_options).map_err(failed)?;
+    let source_options = options_argument(&args.source, &args.source_options).map_err(failed)?;
+    let mut options = options_argument(&args.target, &args.target_options).map_err(failed)?;
     let client = Client::new(common).map_err(failed)?;
     let Some(members) = options.as_object_mut() else {
         return Err(failed(Error::invalid("the options of the target are not an object")));

@@ -24,10 +24,10 @@ pub(super) async fn open(server: Arc<Server>, key: &str, request: &WriteRequest)
 }
 
 /// Renaming over a folder would remove it with all that is in it.
-async fn check_target(server: &Server, key: &str) -> Result<()> {
+async fn check_target(server: &Server, key: &str) -> Result<Option<ObjectMeta>> {
     match missing_is_none(server.stat(key).await)? {
         Some(meta) if meta.kind == ObjectKind::Directory => Err(is_a_directory()),
-        _ => Ok(()),
+        found => Ok(found),
     }
 }
 
@@ -61,23 +61,43 @@ impl DavWriter {
         }
         state.upload.end().await?;
         drop(state);
-        check_size(&self.server, &self.uploaded, size).await?;
+        let uploaded = check_size(&self.server, &self.uploaded, size).await?;
         if self.uploaded != self.key {
-            check_target(&self.server, &self.key).await?;
+            let before = check_target(&self.server, &self.key).await?;
             Permit::current().check()?;
-            self.server.rename(&self.uploaded, &self.key).await.map_err(taken_away)?;
+            if let Err(error) = self.server.rename(&self.uploaded, &self.key).await {
+                return self.renamed_already(&uploaded, before, error).await;
+            }
         }
         self.server.stat(&self.key).await
     }
+
+    /// A rename that reaches the server twice finds nothing the second time. It was ours if what is at the
+    /// destination was not there before and looks like what was uploaded.
+    async fn renamed_already(
+        &self,
+        uploaded: &ObjectMeta,
+        before: Option<ObjectMeta>,
+        error: Error,
+    ) -> Result<ObjectMeta> {
+        if error.kind() == ErrorKind::NotFound
+            && let Ok(now) = self.server.stat(&self.key).await
+            && before.as_ref() != Some(&now)
+            && (now.size, now.modified) == (uploaded.size, uploaded.modified)
+        {
+            return Ok(now);
+        }
+        Err(taken_away(error))
+    }
 }
 
-async fn check_size(server: &Server, key: &str, size: u64) -> Result<()> {
+async fn check_size(server: &Server, key: &str, size: u64) -> Result<ObjectMeta> {
     let meta = server.stat(key).await.map_err(taken_away)?;
     match meta.size {
         Some(held) if held != size => {
             Err(Error::corrupt(format!("the server holds {held} bytes where {size} were written")))
         }
-        _ => Ok(()),
+        _ => Ok(meta),
     }
 }
 
