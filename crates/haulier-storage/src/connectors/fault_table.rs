@@ -24,7 +24,7 @@ const MIB: u64 = 1 << 20;
 const STALL: Duration = Duration::from_millis(2500);
 /// No attempt takes longer: twenty stalls are what a store may take to join parts.
 const LIMIT: Duration = Duration::from_secs(80);
-const ATTEMPTS: usize = 6;
+const ATTEMPTS: u32 = 8;
 const LABEL: &str = "faults";
 /// Cases at once.
 const AT_ONCE: usize = 3;
@@ -154,15 +154,16 @@ async fn upload(location: &Location, bytes: &Bytes, point: &mut Point) -> Result
     loop {
         let outcome = timeout(LIMIT, try_upload(location, bytes, point)).await.expect("it ends within its time-out");
         match outcome {
-            Err(error) if error.is_temporary() && attempt < ATTEMPTS => wait(&error).await,
+            Err(error) if error.is_temporary() && attempt < ATTEMPTS => wait(&error, attempt).await,
             outcome => return outcome,
         }
         attempt += 1;
     }
 }
 
-async fn wait(error: &Error) {
-    tokio::time::sleep(error.wait_asked().unwrap_or(Duration::from_millis(20))).await;
+/// A server that is busy with all the other cases needs the longer waits.
+async fn wait(error: &Error, attempt: u32) {
+    tokio::time::sleep(error.wait_asked().unwrap_or(Duration::from_millis(20) * 2_u32.pow(attempt))).await;
 }
 
 async fn try_upload(location: &Location, bytes: &Bytes, point: &mut Point) -> Result<()> {
@@ -209,7 +210,7 @@ async fn download(location: &Location) -> Result<Vec<u8>> {
         };
         match timeout(LIMIT, reading).await.expect("it ends within its time-out") {
             Ok(()) => return Ok(got),
-            Err(error) if error.is_temporary() && attempt < ATTEMPTS => wait(&error).await,
+            Err(error) if error.is_temporary() && attempt < ATTEMPTS => wait(&error, attempt).await,
             Err(error) => return Err(error),
         }
         attempt += 1;
@@ -252,6 +253,10 @@ async fn spoil(row: &Row, bytes: &Bytes, fault: WebFault, after: usize, up: bool
         assert!(got == *bytes, "{case}");
     }
     assert_eq!((row.left)(&key).await, Vec::<String>::new(), "{case}");
+    if row.plant.is_none() {
+        let direct = row.direct(&key);
+        direct.storage.delete(&direct.path).await.unwrap();
+    }
     if let (WebFault::Busy, Some(waited)) = (fault, line.came_again_after()) {
         assert!(waited >= BUSY_WAIT - Duration::from_millis(50), "{case}: asked for a second, came after {waited:?}");
     }

@@ -98,7 +98,13 @@ fn transfers_are_created_for_every_storage() {
         config += &format!("[locations.conf-{}]\nurl = {:?}\n", place.name, place.url);
         config += &format!("[locations.conf-{}.options]\n", place.name);
         for (member, value) in place.options.as_object().unwrap() {
-            config += &format!("{member} = {value}\n");
+            if ["secret_access_key", "private_key", "token"].contains(&member.as_str()) {
+                let file = format!("{}-secret", place.name);
+                fs::write(path.join(&file), value.as_str().unwrap()).unwrap();
+                config += &format!("{member} = {{ file = \"{file}\" }}\n");
+            } else {
+                config += &format!("{member} = {value}\n");
+            }
         }
     }
     fs::write(path.join("haulier.toml"), config).unwrap();
