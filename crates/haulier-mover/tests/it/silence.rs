@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use haulier_mover::{Limits, Progress, Proof, move_object};
+use haulier_mover::{ByteBudget, Limits, Progress, Proof, move_object};
 use haulier_storage::{
     Capabilities, Flushed, ListedObject, ObjectMeta, ObjectRead, ObjectWriter, ReadRequest, WriteRequest, Written,
 };
@@ -130,14 +130,16 @@ async fn a_crash_right_after_the_end_of_an_upload_sends_nothing_again() {
         mv.options.checkpoint_every = Duration::from_millis(5);
         let notes = Notes::default();
         let progress = Progress::new();
-        let limits = Limits::none();
+        let mut limits = Limits::none();
+        // Slow enough that points are saved on the way.
+        limits.node = Arc::new(ByteBudget::new(Some(12_000_000)));
         tokio::select! {
             ended = move_object(mv.clone(), &notes, &progress, &limits, pending()) => panic!("{ended:?}"),
             () = finished.notified() => {}
         }
         let before = target.storage.stat(&target.path).await.unwrap();
         let point = notes.last().unwrap();
-        assert!(point.safe < bytes.len() as u64, "the end was never noted");
+        assert!(point.safe > 0 && point.safe < bytes.len() as u64, "the end was never noted: {}", point.safe);
 
         mv.target = open(&format!("silence-{verify:?}"));
         mv.resume = Some(point);
