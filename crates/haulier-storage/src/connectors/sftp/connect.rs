@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use haulier_base::{Error, Result};
 use russh::client::{AuthResult, Config, Handle, Handler, KeyboardInteractiveAuthResponse};
-use russh::keys::{PrivateKeyWithHashAlg, PublicKeyOrCertificate};
+use russh::keys::{Algorithm, PrivateKeyWithHashAlg, PublicKeyOrCertificate};
 use russh::{MethodKind, MethodSet, Preferred};
 use tokio::net::TcpStream;
 
@@ -89,7 +89,7 @@ impl Drop for CutUnlessKept {
 fn config(settings: &Settings) -> Config {
     let mut preferred = Preferred::DEFAULT;
     // The library would agree on RSA, and then fail to read the signature.
-    preferred.key = preferred.key.iter().filter(|algorithm| !algorithm.is_rsa()).cloned().collect();
+    preferred.key = preferred.key.iter().filter(|a| !matches!(a, Algorithm::Rsa { .. })).cloned().collect();
     if let Some(known) = settings.host_keys.algorithms() {
         // A server with several keys is asked for one that is known.
         let (mut first, others): (Vec<_>, Vec<_>) = preferred.key.iter().cloned().partition(|a| known.contains(a));
