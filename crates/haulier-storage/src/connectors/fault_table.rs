@@ -29,16 +29,21 @@ const LABEL: &str = "faults";
 /// Cases at once.
 const AT_ONCE: usize = 3;
 
+/// Opens an object through an address.
+type Open = Box<dyn Fn(&Storages, &str, &str) -> Location + Send + Sync>;
+/// Names what an upload left behind under a key.
+type Left = Box<dyn Fn(&str) -> BoxFuture<'static, Vec<String>> + Send + Sync>;
+/// Puts an object there behind the server's back.
+type Plant = Box<dyn Fn(&str, &Bytes) + Send + Sync>;
+
 /// One kind of store.
 struct Row {
     /// Where it really is.
     server: String,
-    /// Opens an object through an address.
-    open: Box<dyn Fn(&Storages, &str, &str) -> Location + Send + Sync>,
-    /// What an upload left behind under a key.
-    left: Box<dyn Fn(&str) -> BoxFuture<'static, Vec<String>> + Send + Sync>,
-    /// Puts an object there behind the server's back, where that can be done.
-    plant: Option<Box<dyn Fn(&str, &Bytes) + Send + Sync>>,
+    open: Open,
+    left: Left,
+    /// None where that cannot be done.
+    plant: Option<Plant>,
     size: u64,
 }
 
