@@ -6,7 +6,21 @@ use crate::process::{Result, step};
 const ROUNDS: u32 = 1_000;
 const DATABASES: [&str; 2] = ["sqlite", "postgres"];
 
-/// The kill loop, long: `[ROUNDS] [sqlite|postgres]`, on both databases unless told otherwise.
+/// A copy inside an object store that is too large for one request.
+fn copy_a_gibibyte() -> Result<()> {
+    const TEST: &str = "a_copy_by_parts_inside_the_store_is_gone_on_with";
+    step("more than 1 GiB, copied inside an object store");
+    run_tests(&["-p", "haulier-storage"], |command| {
+        command.env("HAULIER_COPY_BYTES", "1200000007");
+        if has_nextest() {
+            command.args(["--lib", "--profile", "soak", "-E", &format!("test({TEST})")]);
+        } else {
+            command.arg(TEST);
+        }
+    })
+}
+
+/// A copy of more than 1 GiB inside an object store, and the kill loop, long: `[ROUNDS] [sqlite|postgres]`, on both databases unless told otherwise.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let (mut rounds, mut database) = (ROUNDS, None);
     for argument in arguments {
@@ -16,6 +30,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
             Err(_) => return Err(format!("{argument} is neither a number of rounds nor one of {DATABASES:?}").into()),
         }
     }
+    copy_a_gibibyte()?;
     let test = database.map_or("kill_loop".to_owned(), |database| format!("kill_loop_loses_nothing_on_{database}"));
     step(&format!("kill -9, {rounds} times, on {}", database.unwrap_or("both databases")));
     run_tests(&["-p", "haulier"], |command| {

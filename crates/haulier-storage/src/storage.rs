@@ -113,6 +113,9 @@ pub trait ObjectWriter: Send + Sync {
 
     /// How many bytes an earlier writer left, 0 for a fresh one. They may be damaged after a crash:
     /// trust only what was flushed.
+    ///
+    /// A store of parts may find that the earlier writer finished, and that its object is still there: then this
+    /// is the length of it, and what is put is compared and not stored again.
     fn resumed_size(&self) -> u64;
 
     /// Writes bytes at an offset. In order and one at a time, unless `parallel_writes`.

@@ -13,12 +13,16 @@ use crate::server::{Background, Scratch};
 
 const PASSPHRASE: &str = "open sesame";
 
-/// A running one; dropping it ends it and removes its files and its user.
+/// What an old or foreign server does not know.
+const PLAIN: &str = "internal-sftp -P posix-rename,fsync,statvfs,limits";
+
+/// A running one, and two with the same users and files: one without extensions, and one with an RSA host key only.
+/// Dropping it ends them and removes the files and the user.
 pub(crate) struct Sshd {
-    _process: Background,
+    _processes: [Background; 3],
     login: Login,
     folder: Scratch,
-    port: u16,
+    ports: [u16; 3],
 }
 
 /// Who logs in. As root it is a user made for this run, who has a password too.
@@ -32,30 +36,47 @@ impl Sshd {
     pub(crate) fn start() -> Result<Self> {
         let sshd = program("sshd", "openssh-server")?;
         let keygen = program("ssh-keygen", "openssh-client")?;
-        let (folder, port) = (Scratch::new("sshd")?, free_port()?);
-        step(&format!("OpenSSH for the tests on 127.0.0.1:{port}"));
+        let folder = Scratch::new("sshd")?;
         let login = Login::new()?;
-        for (name, passphrase) in [("hostkey", ""), ("id", ""), ("locked", PASSPHRASE)] {
-            output(Command::new(&keygen).args(["-q", "-t", "ed25519", "-N", passphrase, "-f"]).arg(folder.join(name)))?;
+        for (name, kind, passphrase) in [
+            ("hostkey", "ed25519", ""),
+            ("rsahostkey", "rsa", ""),
+            ("id", "ed25519", ""),
+            ("rsa", "rsa", ""),
+            ("locked", "ed25519", PASSPHRASE),
+        ] {
+            output(Command::new(&keygen).args(["-q", "-t", kind, "-N", passphrase, "-f"]).arg(folder.join(name)))?;
         }
         let public = |name: &str| fs::read_to_string(folder.join(name));
         fs::write(folder.join("authorized_keys"), public("id.pub")? + &public("locked.pub")?)?;
         login.give(&folder.join("files"))?;
-        fs::write(folder.join("config"), config(&folder, port))?;
-        let mut command = Command::new(sshd);
-        command.args(["-D", "-e", "-f"]).arg(folder.join("config"));
-        let log = folder.join("log");
-        let process = Background::start(&mut command, &log)?;
-        wait_for(port, &log)?;
-        Ok(Self { _process: process, login, folder, port })
+        let start = |name: &str, host_key: &str, subsystem: &str| -> Result<(Background, u16)> {
+            let port = free_port()?;
+            step(&format!("OpenSSH for the tests ({name}) on 127.0.0.1:{port}"));
+            fs::write(folder.join(name), config(&folder, port, host_key, subsystem))?;
+            let mut command = Command::new(&sshd);
+            command.args(["-D", "-e", "-f"]).arg(folder.join(name));
+            let log = folder.join("log");
+            let process = Background::start(&mut command, &log)?;
+            wait_for(port, &log)?;
+            Ok((process, port))
+        };
+        let usual = start("usual", "hostkey", "internal-sftp")?;
+        let (plain, rsa) = (start("plain", "hostkey", PLAIN)?, start("rsaonly", "rsahostkey", "internal-sftp")?);
+        let ports = [usual.1, plain.1, rsa.1];
+        Ok(Self { _processes: [usual.0, plain.0, rsa.0], login, folder, ports })
     }
 
     /// What the tests have to know, as JSON.
     pub(crate) fn settings(&self) -> Result<String> {
         let host_key = fs::read_to_string(self.folder.join("hostkey.pub"))?;
         let host_key: Vec<&str> = host_key.split(' ').take(2).collect();
+        let [address, plain, rsa_only] = self.ports.map(|port| format!("127.0.0.1:{port}"));
         Ok(json!({
-            "address": format!("127.0.0.1:{}", self.port),
+            "address": address,
+            "plain_address": plain,
+            "rsa_only_address": rsa_only,
+            "rsa_key_file": self.folder.join("rsa"),
             "user": self.login.user,
             "password": self.login.password,
             "private_key_file": self.folder.join("id"),
@@ -68,13 +89,13 @@ impl Sshd {
     }
 }
 
-fn config(folder: &Scratch, port: u16) -> String {
+fn config(folder: &Scratch, port: u16, host_key: &str, subsystem: &str) -> String {
     let at = |name: &str| folder.join(name).display().to_string();
     format!(
         "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nPidFile {}\nAuthorizedKeysFile {}\nStrictModes no\n\
-         UsePAM no\nPasswordAuthentication yes\nMaxStartups 100:30:200\nSubsystem sftp internal-sftp\n",
-        at("hostkey"),
-        at("pid"),
+         UsePAM no\nPasswordAuthentication yes\nMaxStartups 100:30:200\nSubsystem sftp {subsystem}\n",
+        at(host_key),
+        at(&format!("pid-{port}")),
         at("authorized_keys")
     )
 }

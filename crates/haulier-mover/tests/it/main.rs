@@ -7,6 +7,7 @@ mod limits;
 mod over;
 mod parts;
 mod perilous;
+mod silence;
 
 use std::future::pending;
 use std::sync::{Arc, Mutex};

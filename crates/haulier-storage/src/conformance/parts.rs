@@ -41,7 +41,13 @@ pub(super) async fn resuming(storage: &dyn Storage, path: &ObjectPath, writer: B
     let size = bytes.len() as u64 - 7;
     writer.finish(size).await.expect("the writer finishes");
     assert!(bytes_of(storage, path).await == bytes[..size as usize], "what is beyond the size is cut");
-    let writer = storage.write(path, again()).await.expect("an unknown token starts afresh");
+    let finished = storage.stat(path).await.expect("it is there");
+    let writer = storage.write(path, again()).await.expect("what was finished is recognized");
+    assert_eq!(writer.resumed_size(), size);
+    fill(&*writer, &bytes[..size as usize], end).await;
+    writer.finish(size).await.expect("it is finished already");
+    assert_eq!(storage.stat(path).await.expect("it is there"), finished, "nothing was written again");
+    let writer = storage.write(path, request("resume")).await.expect("a writer without a token starts afresh");
     assert_eq!(writer.resumed_size(), 0);
     fill(&*writer, &bytes[..(end + 1) as usize], 0).await;
     let token = writer.token().expect("a resumable writer has a token");

@@ -1,7 +1,11 @@
 //! One file or folder per kind of place.
 
 #[cfg(test)]
+mod fault_table;
+#[cfg(test)]
 mod faulty_line;
+#[cfg(test)]
+mod faulty_web;
 pub mod http;
 pub mod local;
 pub mod memory;

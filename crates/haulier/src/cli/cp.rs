@@ -1,6 +1,8 @@
 //! `haulier cp`: copies now, through a server or by this process on the same engine.
 
+mod filter;
 mod local;
+mod many;
 mod place;
 mod remote;
 mod state;
@@ -18,25 +20,28 @@ use haulier_storage::scheme_of;
 use serde_json::{Value, json};
 use url::Url;
 
+use self::filter::Filter;
 use self::local::Copier;
 use super::client::Client;
 use super::load_config;
-use super::transfer::{TransfersApi, json_argument};
+use super::transfer::{TransfersApi, options_argument};
 use super::{Common, Failure, Outcome, Output};
 use crate::config::NodeArgs;
 
 /// Arguments of `cp`.
 #[derive(Args)]
-#[command(after_help = "Example:\n  haulier cp /bin/bash /tmp/bash\n  haulier cp -r photos /mnt/backup")]
+#[command(
+    after_help = "Example:\n  haulier cp /bin/bash /tmp/bash\n  haulier cp -r photos /mnt/backup\n  haulier cp -r --exclude '*.tmp' --dry-run photos s3://bucket/photos --target-options @s3.json"
+)]
 pub(crate) struct CpArgs {
     /// A path, a URL or NAME:path to copy from; with -r, FOLDER/. stands for what a local folder holds
     source: String,
     /// A path, a URL or NAME:path to copy to; a local folder that exists takes the copy under the source's name
     target: String,
-    /// Options of the source's storage, as JSON or as @FILE; give secrets in a file
+    /// Options of the source's storage, as JSON or as @FILE; secrets in a file only
     #[arg(long, value_name = "JSON", default_value = "{}", hide_default_value = true)]
     source_options: String,
-    /// Options of the target's storage, as JSON or as @FILE; give secrets in a file
+    /// Options of the target's storage, as JSON or as @FILE; secrets in a file only
     #[arg(long, value_name = "JSON", default_value = "{}", hide_default_value = true)]
     target_options: String,
     /// The configuration file whose [locations.NAME] are meant by NAME:path when no server copies
@@ -50,6 +55,11 @@ pub(crate) struct CpArgs {
     /// With -r, copy also what is there already
     #[arg(short = 'I', long, requires = "recursive")]
     ignore_times: bool,
+    #[command(flatten)]
+    filter: Filter,
+    /// Print what would be copied, with its size in bytes, and copy nothing
+    #[arg(long)]
+    dry_run: bool,
     /// How the copy is proven
     #[arg(long, value_enum, default_value_t)]
     verify: Proof,
@@ -94,20 +104,28 @@ pub(crate) async fn run(common: &Common, args: CpArgs, output: &Output) -> Outco
         return Err(failed(Error::invalid("--end is before --start")));
     }
     if common.server.is_some() {
+        if args.dry_run {
+            let why = Error::invalid("a server has no dry run");
+            return Err(failed(why).advice("leave out --server and HAULIER_SERVER, or --dry-run"));
+        }
         if args.recursive {
             let why = Error::invalid("a folder is copied by this process, not by a server");
             return Err(failed(why).advice("leave out --server and HAULIER_SERVER, or copy single objects"));
         }
         return through_server(common, &args, output).await;
     }
-    let source_options = json_argument(&args.source_options).map_err(failed)?;
-    let (target_options, create_parents) = json_argument(&args.target_options).and_then(own_members).map_err(failed)?;
+    let source_options = options_argument(&args.source, &args.source_options).map_err(failed)?;
+    let (target_options, create_parents) =
+        options_argument(&args.target, &args.target_options).and_then(own_members).map_err(failed)?;
     let copier = Copier::new(&args, create_parents || args.recursive).map_err(failed)?;
     let into = into_folder(&args.source, &args.target);
     let target = if args.recursive { &args.target } else { &into };
     let names = configured(&args, [&args.source, target])?;
     let source = place::find(&args.source, &source_options, &names, &copier.storages).map_err(failed)?;
     let target = place::find(target, &target_options, &names, &copier.storages).map_err(failed)?;
+    if !args.recursive && args.dry_run {
+        return local::look(&args, &copier, &source, &target, output).await;
+    }
     if !args.recursive {
         return local::copy(&args, copier, &source, &target, output).await;
     }
@@ -149,8 +167,8 @@ async fn through_server(common: &Common, args: &CpArgs, output: &Output) -> Outc
     let failed = |error| Failure::new(format!("cannot copy {}", args.source), error);
     let source = place::find_on_server(&args.source).map_err(failed)?;
     let target = place::find_on_server(&into_folder(&args.source, &args.target)).map_err(failed)?;
-    let source_options = json_argument(&args.source_options).map_err(failed)?;
-    let mut options = json_argument(&args.target_options).map_err(failed)?;
+    let source_options = options_argument(&args.source, &args.source_options).map_err(failed)?;
+    let mut options = options_argument(&args.target, &args.target_options).map_err(failed)?;
     let client = Client::new(common).map_err(failed)?;
     let Some(members) = options.as_object_mut() else {
         return Err(failed(Error::invalid("the options of the target are not an object")));

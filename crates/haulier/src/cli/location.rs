@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::client::Client;
-use super::transfer::json_argument;
+use super::transfer::options_argument;
 use super::{Common, Exit, Failure, Format, Outcome, Output};
 
 const COLUMNS: &[(&str, &str)] = &[("NAME", "name"), ("URL", "url"), ("ORIGIN", "origin"), ("CREATED", "created_at")];
@@ -51,7 +51,7 @@ pub(crate) struct CreateArgs {
     name: String,
     /// What NAME:path appends its path to
     url: String,
-    /// Options of the storage, as JSON or as @FILE; give secrets in a file, so that no other user sees them
+    /// Options of the storage, as JSON or as @FILE; secrets in a file only
     #[arg(long, value_name = "JSON", default_value = "{}", hide_default_value = true)]
     options: String,
 }
@@ -81,7 +81,7 @@ impl LocationsApi<'_> {
     }
 
     async fn create(&self, args: CreateArgs) -> Result<Exit> {
-        let options = json_argument(&args.options)?;
+        let options = options_argument(&args.url, &args.options)?;
         let body = json!({ "name": args.name, "url": args.url, "options": options });
         let made = self.client.send(Method::POST, self.url(&[])?, Some(&body), None).await?;
         self.output.document(&made.body);

@@ -158,6 +158,6 @@ fn cell(value: &Value) -> String {
 }
 
 /// Control characters from another side must not reach the terminal.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

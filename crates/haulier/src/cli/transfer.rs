@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
 use haulier_base::{Error, ErrorKind, Result};
+use haulier_storage::map_secrets;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -91,10 +92,10 @@ pub(crate) struct CreateArgs {
     /// End of the copy, exclusive; -1 is the end of the source
     #[arg(long, value_name = "N", default_value_t = -1, allow_hyphen_values = true)]
     end_offset: i64,
-    /// Options of the source, as JSON or as @FILE
+    /// Options of the source, as JSON or as @FILE; secrets in a file only
     #[arg(long, value_name = "JSON", default_value = "{}", hide_default_value = true)]
     source_options: String,
-    /// Options of the destination, as JSON or as @FILE
+    /// Options of the destination, as JSON or as @FILE; secrets in a file only
     #[arg(long, value_name = "JSON", default_value = "{}", hide_default_value = true)]
     destination_options: String,
     /// Follow it to its end
@@ -148,12 +149,12 @@ pub(crate) struct TransfersApi {
 impl TransfersApi {
     async fn create_as_asked(&self, args: CreateArgs) -> Outcome {
         let what = "cannot create the transfer";
-        let options = |text: &str| json_argument(text).map_err(|error| Failure::new(what, error));
+        let options = |url: &str, text: &str| options_argument(url, text).map_err(|error| Failure::new(what, error));
         let body = json!({
             "source_url": args.source, "destination_url": args.destination,
             "start_offset": args.start_offset, "end_offset": args.end_offset,
-            "source_options": options(&args.source_options)?,
-            "destination_options": options(&args.destination_options)?,
+            "source_options": options(&args.source, &args.source_options)?,
+            "destination_options": options(&args.destination, &args.destination_options)?,
         });
         let made = self.create(&body, args.idempotency_key.as_deref()).await;
         let made = made.map_err(|error| Failure::new(what, error))?;
@@ -303,6 +304,20 @@ fn state_name(text: &str) -> String {
     if upper.starts_with("STATE_") { upper } else { format!("STATE_{upper}") }
 }
 
+/// Options of a URL, of which the secret ones have to come from a file: other users see the arguments of a process.
+pub(super) fn options_argument(url: &str, text: &str) -> Result<Value> {
+    let options = json_argument(text)?;
+    if !text.starts_with('@') {
+        map_secrets(url, &options, |_| {
+            Err(Error::invalid(
+                "the options hold a secret, which others could see among the arguments: write them into \
+                 a file and give it as @FILE",
+            ))
+        })?;
+    }
+    Ok(options)
+}
+
 /// JSON as it stands, or from a file after `@`; files keep secrets out of the process list.
 pub(super) fn json_argument(text: &str) -> Result<Value> {
     let text = match text.strip_prefix('@') {
@@ -331,6 +346,12 @@ mod tests {
         let path = folder.path().join("options.json");
         std::fs::write(&path, "{\"a\": 1}").unwrap();
         assert_eq!(json_argument(&format!("@{}", path.display())).unwrap(), json!({"a": 1}));
+        let secret = r#"{"password": "hunter2", "user": "u"}"#;
+        let refused = options_argument("sftp://h/x", secret).unwrap_err();
+        assert!(refused.kind() == ErrorKind::Invalid && !refused.message().contains("hunter2"), "{refused:?}");
+        std::fs::write(&path, secret).unwrap();
+        options_argument("sftp://h/x", &format!("@{}", path.display())).unwrap();
+        options_argument("sftp://h/x", r#"{"user": "u"}"#).unwrap();
         assert_eq!(json_argument("{").unwrap_err().kind(), ErrorKind::Invalid);
         assert_eq!(json_argument("@/no/such").unwrap_err().kind(), ErrorKind::NotFound);
     }

@@ -163,6 +163,42 @@ fn a_folder_copied_again_takes_only_what_differs() {
 }
 
 #[test]
+fn a_folder_is_filtered_and_a_dry_run_touches_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    for name in ["src/a.c", "src/deep/b.c", "src/deep/b.o", "build/c.c", "notes"] {
+        fs::create_dir_all(path.join("tree").join(name).parent().unwrap()).unwrap();
+        fs::write(path.join("tree").join(name), name).unwrap();
+    }
+    fs::create_dir(path.join("tree/hollow")).unwrap();
+    std::os::unix::fs::symlink("src/a.c", path.join("tree/link.c")).unwrap();
+    let filter = ["-r", "--include", "*.c", "--exclude", "build/", "tree", "copy"];
+    let (report, _) = measured(path, &[&filter[..], &["--dry-run"]].concat());
+    assert_eq!((&report["would_copy"], &report["bytes"]), (&json!(3), &json!(19)), "{report}");
+    assert!(!path.join("copy").exists() && !path.join("state").exists());
+    let (report, _) = measured(path, &filter);
+    assert_eq!(report["copied"], 3, "{report}");
+    let copy = path.join("copy");
+    assert!(copy.join("src/a.c").exists() && copy.join("src/deep/b.c").exists());
+    assert_eq!(fs::read_link(copy.join("link.c")).unwrap(), Path::new("src/a.c"));
+    for left_out in ["src/deep/b.o", "build", "notes", "hollow"] {
+        assert!(!copy.join(left_out).exists(), "{left_out}");
+    }
+    let (report, _) = measured(path, &["-r", "--exclude", "*.c", "tree/.", "copy"]);
+    assert_eq!(report["copied"], 2, "{report}");
+    assert!(copy.join("hollow").is_dir() && copy.join("build").is_dir(), "empty folders go along");
+    let mut command = haulier(path);
+    let inside = command.args(["cp", "-r", "tree", "tree/src/copy"]).output().unwrap();
+    assert_eq!(inside.status.code(), Some(2));
+    assert!(!path.join("tree/src/copy").exists(), "nothing is made before that is seen");
+    let mut command = haulier(path);
+    let listed = command.args(["-o", "ndjson", "cp", "-r", "--dry-run", "tree", "other"]).output().unwrap();
+    let lines = String::from_utf8(listed.stdout).unwrap();
+    let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((lines.len(), &lines[6]["would_copy"]), (7, &json!(6)), "one line an entry, and the sum");
+}
+
+#[test]
 fn an_interrupted_folder_keeps_its_last_point_and_exits_with_130() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("tree")).unwrap();

@@ -8,6 +8,7 @@ mod copies;
 mod facts;
 mod kill_loop;
 mod node;
+mod storages;
 mod story;
 mod surface;
 mod sync_kill;

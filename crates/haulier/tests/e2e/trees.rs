@@ -42,11 +42,68 @@ fn copied(folder: &Path, arguments: &[&str]) -> (Option<i32>, Value, String) {
     (ended.status.code(), serde_json::from_slice(&ended.stdout).unwrap_or_default(), said)
 }
 
+fn options_of(url: &str, options: &Value) -> (tempfile::TempDir, [String; 2]) {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("options"), options.to_string()).unwrap();
+    (folder, [url.to_owned(), "@options".to_owned()])
+}
+
+/// The names that a dry run lists.
+fn listed(report: &Value) -> Vec<&str> {
+    let mut names: Vec<_> =
+        report["objects"].as_array().unwrap().iter().map(|object| object["name"].as_str().unwrap()).collect();
+    names.sort_unstable();
+    names
+}
+
+/// A dry run says what a copy then does, and what a filter leaves out stays where it is.
+fn dry_and_filtered(url: &str, options: &Value) {
+    let (folder, [url, options]) = options_of(url, options);
+    let path = folder.path();
+    let files = plant(&path.join("tree"));
+    let there = ["tree", &url, "--target-options", &options, "--exclude", "deep/*words", "--exclude", "/empty"];
+    let back = [&url, "back", "--source-options", &options, "--include", "*.txt"];
+    let dry = |arguments: &[&str]| copied(path, &[arguments, &["--dry-run"]].concat());
+
+    let (code, report, said) = dry(&there);
+    assert_eq!(
+        (code, &report["would_copy"], &report["dry_run"]),
+        (Some(0), &json!(3), &json!(true)),
+        "{report} {said}"
+    );
+    assert_eq!(listed(&report), ["deep/100% é#?.txt", "deep/er/two words", "one"], "* stays within a name");
+    assert_eq!(report["bytes"], 6_100_007);
+    assert_eq!(dry(&back).0, Some(3), "nothing was made");
+    assert!(!path.join("state").exists() && !path.join("back").exists());
+
+    let (code, report, said) = copied(path, &there);
+    assert_eq!((code, &report["copied"]), (Some(0), &json!(3)), "{report} {said}");
+    let (code, report, said) = dry(&there);
+    assert_eq!((code, &report["would_copy"], &report["skipped"]), (Some(0), &json!(0), &json!(3)), "{report} {said}");
+    let (code, report, said) = dry(&back);
+    assert_eq!(
+        (code, &report["bytes"], listed(&report)),
+        (Some(0), &json!(6_000_000), vec!["deep/100% é#?.txt"]),
+        "{said}"
+    );
+    assert!(!path.join("back").exists());
+    let (code, report, said) = copied(path, &back);
+    assert_eq!((code, &report["copied"]), (Some(0), &json!(1)), "{report} {said}");
+    assert!(fs::read(path.join("back/deep/100% é#?.txt")).unwrap() == files[3].1);
+    assert!(!path.join("back/one").exists() && !path.join("back/deep/er").exists());
+
+    let mut command = haulier(path);
+    let single = format!("{url}/one");
+    let ended = command.args(["cp", "--dry-run", "--source-options", &options, &single, "one"]).output().unwrap();
+    let said = String::from_utf8(ended.stdout).unwrap();
+    assert!(ended.status.success() && said.contains("would copy         100000  "), "{said}");
+    assert!(!path.join("one").exists());
+}
+
 /// There, there again, and back.
 fn round_trip(url: &str, options: &Value) {
-    let folder = tempfile::tempdir().unwrap();
+    let (folder, _) = options_of(url, options);
     let files = plant(&folder.path().join("tree"));
-    fs::write(folder.path().join("options"), options.to_string()).unwrap();
     let there = ["tree", url, "--target-options", "@options"];
     let (code, report, said) = copied(folder.path(), &there);
     assert_eq!((code, &report["copied"]), (Some(0), &json!(4)), "{report} {said}");
@@ -68,6 +125,7 @@ fn a_tree_goes_to_s3_and_back_and_what_fails_fails_alone() {
     let bucket = options.as_object_mut().unwrap().remove("bucket").unwrap();
     let url = format!("s3://{}/trees-{}/a", bucket.as_str().unwrap(), std::process::id());
     round_trip(&url, &options);
+    dry_and_filtered(&format!("{url}-dry"), &options);
 
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("file"), b"x").unwrap();
@@ -89,12 +147,16 @@ fn a_tree_goes_over_sftp_and_back() {
     let key = fs::read_to_string(text("private_key_file")).unwrap();
     let (user, address, folder) = (text("user"), text("address"), text("folder"));
     let url = format!("sftp://{user}@{address}{folder}/trees-{}", std::process::id());
-    round_trip(&url, &json!({"private_key": key, "host_key": text("host_key")}));
+    let options = json!({"private_key": key, "host_key": text("host_key")});
+    round_trip(&url, &options);
+    dry_and_filtered(&format!("{url}-dry"), &options);
 }
 
 #[test]
 fn a_tree_goes_over_webdav_and_back() {
     let server = server("HAULIER_TEST_WEBDAV");
     let url = format!("webdav://{}/trees-{}", server["address"].as_str().unwrap(), std::process::id());
-    round_trip(&url, &json!({"user": server["user"], "password": server["password"]}));
+    let options = json!({"user": server["user"], "password": server["password"]});
+    round_trip(&url, &options);
+    dry_and_filtered(&format!("{url}-dry"), &options);
 }

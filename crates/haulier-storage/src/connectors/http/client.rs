@@ -154,7 +154,30 @@ fn describe(error: reqwest::Error, url: &Url) -> Error {
     if error.is_builder() {
         return Error::invalid("the request cannot be made").caused_by(error);
     }
+    if is_about_trust(&error) {
+        let host = host(url);
+        return Error::unavailable(format!(
+            "the certificate of {host} is not trusted: check the address, or name its authority in the option ca_pem \
+             where the storage has one"
+        ))
+        .context("host", host)
+        .caused_by(error);
+    }
     answer::broken(error).context("host", host(url))
+}
+
+/// Whether a certificate is what kept a connection from being made.
+fn is_about_trust(error: &reqwest::Error) -> bool {
+    let mut cause: Option<&dyn StdError> = Some(error);
+    while let Some(found) = cause {
+        if found.downcast_ref::<rustls::Error>().is_some_and(|e| matches!(e, rustls::Error::InvalidCertificate(_))) {
+            return true;
+        }
+        // What input and output wraps is no source of it.
+        let wrapped = found.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        cause = wrapped.map(|inner| inner as &dyn StdError).or_else(|| found.source());
+    }
+    false
 }
 
 #[derive(Debug)]

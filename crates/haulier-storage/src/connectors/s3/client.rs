@@ -22,6 +22,7 @@ use tokio::time::timeout;
 use url::Host;
 
 use super::options::{Identity, Settings};
+use super::patience::Patience;
 use super::trouble::{NameTrouble, explain};
 use super::wire::{Trust, connections};
 use crate::StorageConfig;
@@ -32,8 +33,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const ATTEMPTS: u32 = 4;
 const BACKOFF: Duration = Duration::from_millis(200);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
-/// How long a store may take to join parts or to copy by itself, which large objects make it do for minutes.
-const WORK_MAX: Duration = Duration::from_secs(600);
+/// How many times longer than otherwise a store may take to join parts or to copy by itself, which large objects
+/// make it do for minutes.
+const WORK_STALLS: u32 = 20;
 /// How many stores and trusts are kept; one used longest ago makes room.
 const KEPT_MAX: usize = 64;
 
@@ -112,6 +114,7 @@ impl Clients {
             .force_path_style(settings.path_style)
             .http_client(http)
             .retry_config(retries)
+            .retry_classifier(Patience(BACKOFF_MAX))
             .timeout_config(TimeoutConfig::disabled())
             // Connecting is bounded by the connections; checksums and stalls are looked after here, for parts in flight and with the node's own bounds.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
@@ -149,7 +152,7 @@ impl Store {
     where
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     {
-        within(WORK_MAX.max(self.stall), sent).await
+        within(self.stall * WORK_STALLS, sent).await
     }
 
     /// Waits for a request with a long body, as long as that body moves.

@@ -8,6 +8,7 @@ mod copy;
 mod done;
 mod list;
 mod options;
+mod patience;
 mod plan;
 mod publish;
 mod read;
@@ -17,7 +18,7 @@ mod wire;
 mod writer;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::fmt;
 use std::sync::Arc;

@@ -86,28 +86,49 @@ pub(super) async fn complete(
         Some(wanted) => compare(Some(wanted), reported),
         None => sums.judge(kind, reported),
     };
-    // Where checksums cannot tell the new object from one that was there, its identity has to.
-    let before = match sums.whole {
-        Some(_) if bucket.store.may_report() => None,
-        _ => Some(read::head(bucket, key, false).await.ok().and_then(|found| found.e_tag().map(str::to_owned))),
-    };
-    let said = match request_complete(bucket, key, upload, parts, size, sums.whole.clone()).await {
+    let fresh = match request_complete(bucket, key, upload, parts, size, sums.whole.clone()).await {
         Ok((etag, said)) => Fresh { size, etag, said },
         Err(error) if is_ambiguous(&error) => {
             let Ok(found) = read::head(bucket, key, true).await else { return Err(error) };
             let same_size = found.content_length().and_then(|length| u64::try_from(length).ok()) == Some(size);
             let said = reported!(kind, found).map(str::to_owned);
-            let verdict = said.as_deref().map_or(Verdict::Silent, judged);
-            let etag = found.e_tag().map(str::to_owned);
-            let is_new = before.is_some_and(|before| before != etag);
-            if !same_size || !(verdict == Verdict::Same || verdict == Verdict::Silent && is_new) {
+            // An upload that an older version began left no mark; its checksum may tell as well.
+            let same_bytes = said.as_deref().map(judged) == Some(Verdict::Same);
+            if !same_size || !(same_bytes || upload.became(&found)) {
                 return Err(error);
             }
-            Fresh { size, etag, said }
+            Fresh { size, etag: found.e_tag().map(str::to_owned), said }
         }
         Err(error) => return Err(error),
     };
-    prove(bucket, key, kind, said, true, judged).await
+    prove(bucket, key, kind, fresh, true, judged).await
+}
+
+/// Proves an object that somebody completed before, and that was given the same bytes once more to be compared.
+pub(super) async fn recognize(
+    bucket: &Bucket,
+    key: &str,
+    upload: &Upload,
+    sums: &Sums,
+    size: u64,
+    source: Option<&StoreSource>,
+) -> Result<Written> {
+    let found = read::head(bucket, key, true).await?;
+    if !upload.became(&found) {
+        return Err(Error::conflict("the finished object was replaced by another one"));
+    }
+    let held = found.content_length().and_then(|length| u64::try_from(length).ok());
+    if held != Some(size) {
+        return Err(Error::conflict(format!("the finished object has {held:?} bytes, and its source {size} now")));
+    }
+    let said = reported!(upload.kind, found).map(str::to_owned);
+    let fresh = Fresh { size, etag: found.e_tag().map(str::to_owned), said };
+    let of_source = source.and_then(copy::checksum_of).filter(|(of, _)| *of == upload.kind).map(|(_, value)| value);
+    prove(bucket, key, upload.kind, fresh, false, |reported| match of_source {
+        Some(wanted) => compare(Some(wanted), reported),
+        None => sums.judge(upload.kind, reported),
+    })
+    .await
 }
 
 async fn request_complete(

@@ -119,6 +119,22 @@ async fn uploads(bucket: &Bucket, prefix: &str) -> usize {
     list.unwrap().uploads().len()
 }
 
+/// The unfinished uploads of just one key that hold something. Empty ones are what a lost answer to the beginning of
+/// an upload leaves; they are found when they are an hour old.
+pub(in crate::connectors) async fn uploads_with_parts(key: String) -> Vec<String> {
+    let bucket = bucket(json!({}));
+    let list = bucket.store.client.list_multipart_uploads().bucket(&bucket.name).prefix(&key).send().await.unwrap();
+    let mut left = Vec::new();
+    for upload in list.uploads() {
+        let id = upload.upload_id().unwrap();
+        let parts = bucket.store.client.list_parts().bucket(&bucket.name).key(&key).upload_id(id).send().await;
+        if parts.is_ok_and(|parts| !parts.parts().is_empty()) {
+            left.push(id.to_owned());
+        }
+    }
+    left
+}
+
 /// A place in which earlier runs against the same server left nothing.
 async fn open_empty(key: &str) -> Location {
     let location = open(key);
@@ -181,9 +197,57 @@ async fn an_upload_goes_on_in_another_process() {
     let written = writer.finish(bytes.len() as u64).await.unwrap();
     assert_eq!(written.store_checksum, Some("crc64nvme"));
     assert!(get(&second).await.unwrap() == bytes);
+    put(&second, &bytes).await.unwrap();
     let writer = second.storage.write(&second.path, again()).await.unwrap();
-    assert_eq!((writer.resumed_size(), writer.token()), (0, None), "a finished upload leads nowhere");
+    assert_eq!((writer.resumed_size(), writer.token()), (0, None), "an upload whose object was replaced leads nowhere");
     assert_eq!(uploads(&bucket(json!({})), key).await, 0);
+}
+
+/// What is at the store after a crash between the end of an upload and the news of it, and the token before that.
+async fn completed_in_silence(key: &str, bytes: &Bytes) -> Option<String> {
+    let location = open(key);
+    let size = bytes.len() as u64;
+    let writer = location.storage.write(&location.path, WriteRequest { size: Some(size), ..request("news") }).await;
+    let writer = writer.unwrap();
+    fill(&*writer, bytes, 0, 2 * PART + 5).await.unwrap();
+    flushed(&*writer, 2 * PART).await;
+    let token = writer.token();
+    fill(&*writer, bytes, 2 * PART + 5, size).await.unwrap();
+    writer.finish(size).await.unwrap();
+    token
+}
+
+#[tokio::test]
+async fn an_upload_that_was_completed_in_silence_is_recognized_and_not_sent_again() {
+    let (bytes, key) = (pattern(3 * PART + 77), "resume/silence");
+    let size = bytes.len() as u64;
+    let resume = completed_in_silence(key, &bytes).await;
+    let location = open(key);
+    let before = location.storage.stat(&location.path).await.unwrap();
+    let again = || WriteRequest { resume: resume.clone(), size: Some(size), ..request("news") };
+    for from in [2 * PART, PART] {
+        let writer = location.storage.write(&location.path, again()).await.unwrap();
+        assert_eq!((writer.resumed_size(), writer.must_remember()), (size, true));
+        assert_eq!(writer.flush().await.unwrap(), Flushed::First(size));
+        fill(&*writer, &bytes, from, size).await.unwrap();
+        let written = writer.finish(size).await.unwrap();
+        // The checksums of the first parts are known up to the last checkpoint.
+        assert_eq!((written.meta.size, written.store_checksum), (Some(size), Some("crc64nvme")), "from {from}");
+        assert_eq!(written.meta.version, before.version);
+    }
+    let now = location.storage.stat(&location.path).await.unwrap();
+    assert_eq!(now, before, "nothing was written again");
+    assert_eq!(uploads(&bucket(json!({})), key).await, 0);
+
+    let writer = location.storage.write(&location.path, again()).await.unwrap();
+    writer.abort().await.unwrap();
+    location.storage.discard(&location.path, "news", resume.as_deref()).await.unwrap();
+    assert_eq!(location.storage.stat(&location.path).await.unwrap(), before, "a finished object is no leftover");
+
+    let writer = location.storage.write(&location.path, again()).await.unwrap();
+    let other = Bytes::from(vec![7; bytes.len()]);
+    fill(&*writer, &other, 2 * PART, size).await.unwrap();
+    assert_eq!(writer.finish(size).await.unwrap_err().kind(), ErrorKind::Corrupt, "these are not the source's bytes");
 }
 
 #[tokio::test]

@@ -114,7 +114,8 @@ fn sort(status: u16, code: &str, region: Option<&str>) -> Error {
     }
 }
 
-fn retry_after(response: &HttpResponse) -> Option<Duration> {
+/// How long the store asks to be left alone.
+pub(super) fn retry_after(response: &HttpResponse) -> Option<Duration> {
     let text = response.headers().get("retry-after")?.trim();
     let wait = match text.parse() {
         Ok(seconds) => Duration::from_secs(seconds),

@@ -5,21 +5,25 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::primitives::{ByteStream as Body, SdkBody};
 use bytes::Bytes;
 use futures::stream;
+use haulier_base::id::random_uuid;
 use haulier_base::{Clock, Error, ErrorKind, Result, SystemClock};
 use serde_json::{Value, json};
 
 use super::checksum::{Kind, Verdict, checksum_of, compare, reported, send_along};
 use super::plan::Cut;
 use super::trouble::NO_SUCH_UPLOAD;
-use super::{Bucket, timestamp};
+use super::{Bucket, read, timestamp};
 
 /// An empty upload that is older than this was left by somebody who died before its id was kept.
 const ABANDONED: Duration = Duration::from_secs(3600);
 /// Pages of a list that are looked at for abandoned uploads.
 const PAGES_MAX: usize = 10;
+/// The member of an object's own metadata that says which upload it was.
+const MARK: &str = "haulier-upload";
 /// Up to here a body is one buffer, which is signed; above, that would cost a copy and a second hash.
 const ONE_BUFFER_MAX: u64 = 256 << 10;
 
@@ -29,6 +33,8 @@ pub(super) struct Upload {
     pub(super) id: String,
     pub(super) cut: Cut,
     pub(super) kind: Kind,
+    /// What the finished object bears; empty in tokens of an older version.
+    pub(super) mark: String,
 }
 
 /// One part that the store has.
@@ -43,18 +49,20 @@ pub(super) struct Part {
 impl Upload {
     pub(super) async fn begin(bucket: &Bucket, key: &str, kind: Kind, cut: Cut) -> Result<Self> {
         let (algorithm, style) = kind.declared().unzip();
+        let mark = random_uuid();
         let request = bucket
             .store
             .client
             .create_multipart_upload()
             .bucket(&bucket.name)
             .key(key)
+            .metadata(MARK, &mark)
             .set_checksum_algorithm(algorithm)
             .set_checksum_type(style);
         let answer = bucket.store.ask(request.send()).await?;
         let id = answer.upload_id().filter(|id| !id.is_empty());
         let id = id.ok_or_else(|| Error::unavailable("the store begins an upload without a name"))?;
-        Ok(Self { id: id.to_owned(), cut, kind })
+        Ok(Self { id: id.to_owned(), cut, kind, mark })
     }
 
     /// What a later writer needs; `sums` are the checksums of the first so many parts, since not every store
@@ -64,6 +72,7 @@ impl Upload {
         token["sums"] = json!(sums);
         token["upload_id"] = json!(self.id);
         token["checksum"] = json!(self.kind.name());
+        token["mark"] = json!(self.mark);
         token.to_string()
     }
 
@@ -71,7 +80,8 @@ impl Upload {
     pub(super) fn from_token(token: &str) -> Option<Self> {
         let token: Value = serde_json::from_str(token).ok()?;
         let id = token["upload_id"].as_str().filter(|id| !id.is_empty())?.to_owned();
-        Some(Self { id, cut: Cut::from_json(&token)?, kind: Kind::parse(token["checksum"].as_str()?)? })
+        let mark = token["mark"].as_str().unwrap_or_default().to_owned();
+        Some(Self { id, cut: Cut::from_json(&token)?, kind: Kind::parse(token["checksum"].as_str()?)?, mark })
     }
 
     /// The checksums of the first so many parts that a token holds.
@@ -105,6 +115,25 @@ impl Upload {
                 return Ok(Some(parts));
             }
             marker = next;
+        }
+    }
+
+    /// Whether an object is what this upload became.
+    pub(super) fn became(&self, found: &HeadObjectOutput) -> bool {
+        let mark = found.metadata().and_then(|metadata| metadata.get(MARK));
+        !self.mark.is_empty() && mark == Some(&self.mark)
+    }
+
+    /// The length of the object that this upload became, when somebody completed it.
+    pub(super) async fn completed(&self, bucket: &Bucket, key: &str) -> Result<Option<u64>> {
+        if self.mark.is_empty() {
+            return Ok(None);
+        }
+        match read::head(bucket, key, false).await {
+            Ok(found) if self.became(&found) => Ok(found.content_length().and_then(|size| u64::try_from(size).ok())),
+            Ok(_) => Ok(None),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
@@ -267,7 +296,8 @@ mod tests {
 
     #[test]
     fn tokens_come_back_as_they_were() {
-        let upload = Upload { id: "a/b?\"".to_owned(), cut: Cut::new(1, None), kind: Kind::Crc32c };
+        let upload =
+            Upload { id: "a/b?\"".to_owned(), cut: Cut::new(1, None), kind: Kind::Crc32c, mark: "m".to_owned() };
         let sums = vec![(3, "AA==".to_owned())];
         assert_eq!(Upload::sums_of_token(&upload.token(&sums)), sums);
         assert_eq!(Upload::from_token(&upload.token(&[])), Some(upload));

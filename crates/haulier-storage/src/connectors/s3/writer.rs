@@ -13,6 +13,7 @@ use tokio::sync::Mutex as AsyncMutex;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::checksum::Sums;
 use super::done::Done;
 use super::plan::{Cut, OBJECT_MAX};
 use super::upload::{Part, Upload, cut_off, length};
@@ -32,6 +33,9 @@ pub(super) struct S3Writer {
     /// Set once there is something at the store.
     upload: OnceLock<Arc<Upload>>,
     resumed: u64,
+    /// The length of the object, when an earlier writer completed it and did not live to say so: what is put is
+    /// then compared and not sent.
+    completed: Option<u64>,
     done: Arc<Done>,
     filling: AsyncMutex<Filling>,
 }
@@ -57,10 +61,17 @@ impl S3Writer {
         }
         let earlier = request.resume.as_deref().and_then(Upload::from_token);
         let sums = request.resume.as_deref().map(Upload::sums_of_token).unwrap_or_default();
-        let found = match earlier {
-            Some(upload) => upload.parts(&bucket, &key).await?.map(|parts| (upload, parts)),
-            None => None,
-        };
+        let (mut found, mut completed) = (None, None);
+        if let Some(upload) = earlier {
+            let parts = match upload.parts(&bucket, &key).await? {
+                Some(parts) => Some(parts),
+                None => {
+                    completed = upload.completed(&bucket, &key).await?;
+                    completed.map(|size| parts_of(&upload.cut, size))
+                }
+            };
+            found = parts.map(|parts| (upload, parts));
+        }
         let cut = found.as_ref().map_or_else(|| Cut::new(bucket.part_size, request.size), |(upload, _)| upload.cut);
         let mut writer = Self {
             bucket,
@@ -68,11 +79,12 @@ impl S3Writer {
             cut,
             upload: OnceLock::new(),
             resumed: 0,
+            completed,
             done: Arc::default(),
             filling: AsyncMutex::default(),
         };
         if let Some((upload, parts)) = found {
-            writer.go_on(upload, parts, sums);
+            writer.go_on(upload, parts, sums, completed.or(request.size));
         } else if request.size.is_some_and(|size| size > copy::WHOLE_MAX) {
             writer.begin().await?;
         }
@@ -80,13 +92,14 @@ impl S3Writer {
     }
 
     /// Takes over what an earlier writer left: whole parts without a gap count, others may turn out to be the same.
-    fn go_on(&mut self, upload: Upload, parts: BTreeMap<u64, Part>, sums: Vec<(u64, String)>) {
+    fn go_on(&mut self, upload: Upload, parts: BTreeMap<u64, Part>, sums: Vec<(u64, String)>, size: Option<u64>) {
+        let size = size.unwrap_or(u64::MAX);
         let whole = |number: u64, part: &Part| {
             let (start, end) = self.cut.part(number);
-            part.size == end - start
+            start < size && part.size == end.min(size) - start
         };
         let count = (0..).find(|number| !parts.get(number).is_some_and(|part| whole(*number, part))).unwrap_or(0);
-        self.resumed = self.cut.part(count).0;
+        self.resumed = self.cut.part(count).0.min(size);
         let whole = parts.range(..count).map(|(number, part)| (*number, part.clone())).collect();
         self.done = Arc::new(Done::resumed(whole, sums));
         self.filling.get_mut().held = parts;
@@ -108,13 +121,15 @@ impl S3Writer {
 
     /// Finds the place of the first put, which has to be where a part begins that is not there yet.
     fn start(&self, filling: &mut Filling, offset: u64) -> Result<()> {
+        let part = self.cut.part_at(offset);
+        let begins = self.cut.part(part).0 == offset;
         match filling.next {
             Some(next) if next == offset => return Ok(()),
-            None if offset <= self.resumed && self.cut.part(self.cut.part_at(offset)).0 == offset => {}
+            None if offset == self.resumed || offset < self.resumed && begins => {}
             _ => return Err(Error::invalid("a store takes bytes in order, and goes on where a part ends")),
         }
         // What is put again replaces what was there; until then it does not count.
-        self.done.forget_from(self.cut.part_at(offset));
+        self.done.forget_from(if begins { part } else { part + 1 });
         filling.next = Some(offset);
         Ok(())
     }
@@ -130,6 +145,11 @@ impl S3Writer {
         self.refuse_failed()?;
         let (bucket, key, done) = (self.bucket.clone(), self.key.clone(), self.done.clone());
         let buffers: Arc<[Bytes]> = std::mem::take(&mut filling.buffers).into();
+        if self.completed.is_some() {
+            let checksum = upload.checksum_of(&buffers).await;
+            self.done.add(number, Ok(Part { size: length(&buffers), etag: String::new(), checksum }));
+            return Ok(());
+        }
         let held = filling.held.remove(&number);
         filling.tasks.spawn(async move {
             let put = match held.filter(|held| held.size == length(&buffers) && held.checksum.is_some()) {
@@ -188,6 +208,11 @@ impl S3Writer {
             return Err(Error::internal(format!("the parts have {there} bytes, not {size}")));
         }
         let whole = self.done.whole(upload.kind);
+        if self.completed.is_some() {
+            let sums = Sums { whole, parts: parts.into_values().map(|part| part.checksum).collect() };
+            let source = filling.source.as_ref();
+            return publish::recognize(&self.bucket, &self.key, &upload, &sums, size, source).await;
+        }
         publish::complete(&self.bucket, &self.key, &upload, &parts, whole, filling.source.as_ref()).await
     }
 
@@ -199,6 +224,15 @@ impl S3Writer {
             tracing::warn!(?error, "cannot remove an upload that is not needed");
         }
     }
+}
+
+/// The parts of a finished object, of which nothing but the lengths is known.
+fn parts_of(cut: &Cut, size: u64) -> BTreeMap<u64, Part> {
+    let part = |number| {
+        let (start, end) = cut.part(number);
+        (start < size).then(|| (number, Part { size: end.min(size) - start, etag: String::new(), checksum: None }))
+    };
+    (0..).map_while(part).collect()
 }
 
 #[async_trait]
@@ -253,6 +287,12 @@ impl ObjectWriter for S3Writer {
             return Ok(Some(source.size));
         }
         self.start(&mut filling, at)?;
+        if at >= source.size || self.completed.is_some_and(|size| size == source.size) {
+            let whole = self.completed.map(|size| parts_of(&self.cut, size)).unwrap_or_default();
+            whole.into_iter().for_each(|(number, part)| self.done.add(number, Ok(part)));
+            (filling.next, filling.source) = (Some(source.size), Some(source.clone()));
+            return Ok(Some(source.size - at));
+        }
         let upload = self.begin().await?;
         let numbers = copy::numbers(&self.cut, source.size, at, len);
         let end = self.cut.part(numbers.end - 1).1.min(source.size);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use haulier_base::{Error, Result};
 use russh::client::{AuthResult, Config, Handle, Handler, KeyboardInteractiveAuthResponse};
-use russh::keys::{PrivateKeyWithHashAlg, PublicKeyOrCertificate};
+use russh::keys::{Algorithm, PrivateKeyWithHashAlg, PublicKeyOrCertificate};
 use russh::{MethodKind, MethodSet, Preferred};
 use tokio::net::TcpStream;
 
@@ -88,6 +88,8 @@ impl Drop for CutUnlessKept {
 
 fn config(settings: &Settings) -> Config {
     let mut preferred = Preferred::DEFAULT;
+    // The library would agree on RSA, and then fail to read the signature.
+    preferred.key = preferred.key.iter().filter(|a| !matches!(a, Algorithm::Rsa { .. })).cloned().collect();
     if let Some(known) = settings.host_keys.algorithms() {
         // A server with several keys is asked for one that is known.
         let (mut first, others): (Vec<_>, Vec<_>) = preferred.key.iter().cloned().partition(|a| known.contains(a));
@@ -106,13 +108,13 @@ async fn log_in(handle: &mut Handle<Checker>, settings: &Settings) -> Result<()>
         let key = tokio::task::spawn_blocking(move || key.reveal().decode()).await;
         let key = key.map_err(|error| Error::internal("a private key could not be read").caused_by(error))??;
         let key = PrivateKeyWithHashAlg::new(key, None);
-        if handle.authenticate_publickey(user, key).await.map_err(broken)?.success() {
+        if answered(handle.authenticate_publickey(user, key).await.map_err(broken)?)?.success() {
             return Ok(());
         }
         tried.push("private_key");
     }
     if let Some(password) = &settings.password {
-        match handle.authenticate_password(user, password.reveal().as_str()).await.map_err(broken)? {
+        match answered(handle.authenticate_password(user, password.reveal().as_str()).await.map_err(broken)?)? {
             AuthResult::Success => return Ok(()),
             AuthResult::Failure { remaining_methods, .. } if asks(&remaining_methods) => {
                 if answer_questions(handle, user, password.reveal()).await.map_err(broken)? {
@@ -124,7 +126,7 @@ async fn log_in(handle: &mut Handle<Checker>, settings: &Settings) -> Result<()>
         tried.push("password");
     }
     if tried.is_empty() {
-        if handle.authenticate_none(user).await.map_err(broken)?.success() {
+        if answered(handle.authenticate_none(user).await.map_err(broken)?)?.success() {
             return Ok(());
         }
         return Err(Error::unauthenticated(format!(
@@ -132,6 +134,16 @@ async fn log_in(handle: &mut Handle<Checker>, settings: &Settings) -> Result<()>
         )));
     }
     Err(Error::unauthenticated(format!("{host} does not accept the {} of the user {user}", tried.join(" and the "))))
+}
+
+/// A refusal names what else may be tried. One that names nothing is what the library makes of a line that broke.
+fn answered(said: AuthResult) -> Result<AuthResult> {
+    match &said {
+        AuthResult::Failure { remaining_methods, partial_success: false } if remaining_methods.is_empty() => {
+            Err(Error::unavailable("the connection to the server broke during the login"))
+        }
+        _ => Ok(said),
+    }
 }
 
 fn asks(methods: &MethodSet) -> bool {

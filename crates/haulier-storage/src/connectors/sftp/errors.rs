@@ -1,6 +1,7 @@
 //! What can be done about what an SSH server says.
 
 use haulier_base::{Error, ErrorKind, Result};
+use russh::AlgorithmKind;
 use russh_sftp::client::error::Error as SftpError;
 use russh_sftp::protocol::StatusCode;
 
@@ -41,6 +42,13 @@ pub(super) fn silent() -> Error {
 /// A connection that could not be made or that broke.
 pub(super) fn ssh_error(error: russh::Error, host: &str) -> Error {
     match &error {
+        russh::Error::NoCommonAlgo { kind: AlgorithmKind::Key, theirs, .. } => {
+            let theirs = theirs.join(", ");
+            Error::invalid(format!(
+                "{host} has host keys of the kinds {theirs} only, which are not supported: give it an Ed25519 or ECDSA \
+                 host key as well; `ssh-keygen -A` makes what is missing"
+            ))
+        }
         russh::Error::NoCommonAlgo { kind, theirs, .. } => {
             let theirs = theirs.join(", ");
             Error::invalid(format!("{host} offers no {kind:?} algorithm that is safe enough, only {theirs}"))

@@ -56,17 +56,27 @@ impl KeyText {
     pub(super) fn decode(&self) -> Result<Arc<PrivateKey>> {
         match russh::keys::decode_secret_key(&self.text, self.passphrase.as_deref()) {
             Ok(key) if key.is_encrypted() => Err(locked()),
+            Ok(key) if key.algorithm().is_rsa() => Err(rsa()),
             Ok(key) => Ok(Arc::new(key)),
             Err(russh::keys::Error::KeyIsEncrypted) => Err(locked()),
             // The cause is left out: it may repeat parts of the key.
             Err(_) if self.passphrase.is_some() => {
                 Err(Error::invalid("has a private_key that private_key_passphrase does not open"))
             }
+            Err(_) if self.text.contains("BEGIN RSA PRIVATE KEY") => Err(rsa()),
             Err(_) => Err(Error::invalid(
                 "has a private_key that cannot be read: it must be the text of an Ed25519 or ECDSA key file",
             )),
         }
     }
+}
+
+/// Their signatures would need a library that is not ready; see decision 0007.
+fn rsa() -> Error {
+    Error::invalid(
+        "has a private_key of the kind RSA, which is not supported: make one with `ssh-keygen -t ed25519`, \
+         and have its public half added to authorized_keys on the server",
+    )
 }
 
 fn locked() -> Error {

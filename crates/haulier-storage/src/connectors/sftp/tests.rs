@@ -34,10 +34,14 @@ struct Server {
     folder: PathBuf,
 }
 
+fn said() -> Value {
+    let variable = std::env::var_os("HAULIER_TEST_SFTP").expect("no SFTP server: run cargo xtask test");
+    serde_json::from_str(variable.to_str().unwrap()).unwrap()
+}
+
 impl Server {
     fn get() -> Self {
-        let variable = std::env::var_os("HAULIER_TEST_SFTP").expect("no SFTP server: run cargo xtask test");
-        let said: Value = serde_json::from_str(variable.to_str().unwrap()).unwrap();
+        let said = said();
         let text = |name: &str| said[name].as_str().unwrap_or_else(|| panic!("{name} is missing")).to_owned();
         Self {
             address: text("address"),
@@ -231,7 +235,7 @@ async fn silence_ends_an_attempt_in_time() {
     let long = server.open_at(&line.address, &folder.join("long"));
     line.allow(2 * MIB as u64);
     assert_eq!(get(&long, 0, None).await.unwrap_err().kind(), ErrorKind::Unavailable);
-    assert!(started.elapsed() < Duration::from_secs(12), "three waits of three seconds: {:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(20), "three waits of three seconds: {:?}", started.elapsed());
 }
 
 #[tokio::test]
@@ -251,6 +255,53 @@ async fn a_put_can_be_cancelled_and_what_is_left_discarded() {
     assert_eq!(names(&folder), [".haulier-t-x.part"]);
     location.storage.discard(&location.path, "t", None).await.unwrap();
     assert_eq!(names(&folder), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_server_without_extensions_is_written_to_all_the_same() {
+    let (server, said) = (Server::get(), said());
+    let plain = said["plain_address"].as_str().unwrap();
+    let folder = server.empty_folder("plain");
+    let location = server.open_at(plain, &folder.join("conformance"));
+    conformance::check(location.storage.clone(), &location.path).await;
+    let location = server.open_at(plain, &folder.join("x"));
+    put(&location, b"old").await.unwrap();
+    fs::set_permissions(folder.join("x"), fs::Permissions::from_mode(0o640)).unwrap();
+    // A reader of the old file keeps it; the plain rename needs the name free for a moment.
+    let writer = write(&location, labelled("t")).await.unwrap();
+    writer.put_at(0, "newer".into()).await.unwrap();
+    assert_eq!(writer.flush().await.unwrap(), Flushed::First(5), "taken, though nobody can be asked to flush");
+    writer.finish(5).await.unwrap();
+    assert_eq!(fs::read(folder.join("x")).unwrap(), b"newer");
+    assert_eq!(fs::metadata(folder.join("x")).unwrap().permissions().mode() & 0o777, 0o640);
+    let bytes = pattern(3 * MIB);
+    let writer = write(&location, labelled("t")).await.unwrap();
+    put_all(&*writer, &bytes.slice(..2 * MIB), 0).await.unwrap();
+    let (token, kept) = (writer.token(), writer.flush().await.unwrap());
+    assert!(matches!(kept, Flushed::First(_)), "{kept:?}");
+    drop(writer);
+    let writer = write(&location, WriteRequest { resume: token, ..labelled("t") }).await.unwrap();
+    put_all(&*writer, &bytes, MIB).await.unwrap();
+    writer.finish(bytes.len() as u64).await.unwrap();
+    assert!(get(&location, 0, None).await.unwrap() == bytes);
+    let mut left = names(&folder);
+    left.retain(|name| name != "conformance");
+    assert_eq!(left, ["x"]);
+}
+
+#[tokio::test]
+async fn keys_of_the_kind_rsa_are_refused_with_what_to_do() {
+    let (server, said) = (Server::get(), said());
+    let rsa = fs::read_to_string(said["rsa_key_file"].as_str().unwrap()).unwrap();
+    let error = server.ask(json!({"private_key": rsa, "host_key": server.host_key})).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.message().contains("RSA") && error.message().contains("ssh-keygen -t ed25519"), "{error:?}");
+    let host = said["rsa_only_address"].as_str().unwrap();
+    let options = json!({"private_key": server.key, "host_key_check": false});
+    let location = storages().open_source(&server.url(host, &server.folder), &options).unwrap();
+    let error = location.storage.stat(&location.path).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error:?}");
+    assert!(error.message().contains("rsa") && error.message().contains("ssh-keygen -A"), "{error:?}");
 }
 
 #[tokio::test]

@@ -267,7 +267,9 @@ impl ObjectWriter for FileWriter {
     async fn flush(&self) -> Result<Flushed> {
         // A put that is under way takes in the answers itself.
         if let Ok(mut queue) = self.queue.try_lock() {
-            self.wait_for(&mut queue, usize::MAX).await?;
+            // A server that cannot be asked to flush can be asked what it has taken.
+            let most = if self.lease.can.fsync { usize::MAX } else { 0 };
+            self.wait_for(&mut queue, most).await?;
             self.turn(&mut queue).await?;
         }
         // Taken before: what is confirmed while the server flushes may have come too late for that.

@@ -243,6 +243,30 @@ async fn logins_are_checked_and_their_secrets_kept() {
     assert_eq!(location.storage.stat(&location.path).await.unwrap_err().kind(), ErrorKind::Forbidden);
 }
 
+#[tokio::test]
+async fn encrypted_servers_are_trusted_by_their_authority_only() {
+    let said = std::env::var_os("HAULIER_TEST_WEBDAV").expect("no WebDAV server: run cargo xtask test");
+    let said: Value = serde_json::from_str(said.to_str().unwrap()).unwrap();
+    let text = |name: &str| said[name].as_str().unwrap();
+    let url = format!("webdavs://{}/tls-{}", text("tls_address"), std::process::id());
+    let ca = fs::read_to_string(text("ca_file")).unwrap();
+    let bytes = pattern(3 * MIB + 7);
+    let by_password = json!({"user": text("user"), "password": text("password"), "ca_pem": ca});
+    for options in [by_password, json!({"token": text("token"), "ca_pem": ca})] {
+        let location = storages().open_target(&url, &options).unwrap();
+        copy(&location, labelled("tls"), &bytes).await.unwrap();
+        assert!(get(&location, 0, None).await.unwrap() == bytes);
+        location.storage.delete(&location.path).await.unwrap();
+    }
+    let wrong = storages().open_target(&url, &json!({"token": "hunter2", "ca_pem": ca})).unwrap();
+    let error = wrong.storage.stat(&wrong.path).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unauthenticated, "{error:?}");
+    let untrusted = storages().open_target(&url, &json!({"token": text("token")})).unwrap();
+    let error = untrusted.storage.stat(&untrusted.path).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+    assert!(error.message().contains("certificate") && error.message().contains("ca_pem"), "{error:?}");
+}
+
 /// Answers each request, one per connection, with what a function of its first line says; keeps those lines.
 async fn odd_server(
     answer: impl Fn(&str) -> String + Send + 'static,

@@ -33,10 +33,10 @@ pub(super) async fn open(server: Arc<Server>, key: &str, request: &WriteRequest)
 }
 
 /// Renaming over a folder would remove it with all that is in it.
-pub(super) async fn check_target(server: &Server, key: &str, guard: &Guard) -> Result<()> {
+pub(super) async fn check_target(server: &Server, key: &str, guard: &Guard) -> Result<Option<ObjectMeta>> {
     match missing_is_none(server.stat(key).await)? {
         Some(meta) if meta.kind == ObjectKind::Directory => Err(is_a_directory()),
-        found => guard.check(found.as_ref()),
+        found => guard.check(found.as_ref()).map(|()| found),
     }
 }
 
@@ -68,18 +68,21 @@ pub(super) struct DavWriter {
 }
 
 impl DavWriter {
-    async fn rename(&self) -> Result<()> {
-        check_target(&self.server, &self.key, &self.guard).await?;
+    async fn rename(&self, uploaded: &ObjectMeta) -> Result<()> {
+        let before = check_target(&self.server, &self.key, &self.guard).await?;
         Permit::current().check()?;
+        let mut replaces = self.guard != Guard::Absent;
         if let (Guard::Version(_), Some(keep)) = (&self.guard, &self.keep) {
             rename_new(&self.server, &self.key, keep).await.map_err(|error| match Guard::is_refusal(&error) {
                 true => Guard::keep_taken(),
                 false => error,
             })?;
-            return self.server.rename(&self.uploaded, &self.key, false).await.map_err(taken_away);
+            replaces = false;
         }
-        let replaces = self.guard != Guard::Absent;
-        self.server.rename(&self.uploaded, &self.key, replaces).await.map_err(taken_away)
+        match self.server.rename(&self.uploaded, &self.key, replaces).await {
+            Err(error) => self.renamed_already(uploaded, before, error).await,
+            renamed => renamed,
+        }
     }
 
     async fn publish(&self, size: u64) -> Result<ObjectMeta> {
@@ -93,9 +96,9 @@ impl DavWriter {
         }
         state.upload.end().await?;
         drop(state);
-        check_size(&self.server, &self.uploaded, size).await?;
+        let uploaded = check_size(&self.server, &self.uploaded, size).await?;
         if self.uploaded != self.key {
-            let renamed = self.rename().await;
+            let renamed = self.rename(&uploaded).await;
             if renamed.as_ref().is_err_and(|error| Guard::is_refusal(error) || Guard::is_keep_taken(error)) {
                 self.server.delete(&self.uploaded).await?;
             }
@@ -103,15 +106,28 @@ impl DavWriter {
         }
         self.server.stat(&self.key).await
     }
+
+    /// A rename that reaches the server twice finds nothing the second time. It was ours if what is at the
+    /// destination was not there before and looks like what was uploaded.
+    async fn renamed_already(&self, uploaded: &ObjectMeta, before: Option<ObjectMeta>, error: Error) -> Result<()> {
+        if error.kind() == ErrorKind::NotFound
+            && let Ok(now) = self.server.stat(&self.key).await
+            && before.as_ref() != Some(&now)
+            && (now.size, now.modified) == (uploaded.size, uploaded.modified)
+        {
+            return Ok(());
+        }
+        Err(taken_away(error))
+    }
 }
 
-async fn check_size(server: &Server, key: &str, size: u64) -> Result<()> {
+async fn check_size(server: &Server, key: &str, size: u64) -> Result<ObjectMeta> {
     let meta = server.stat(key).await.map_err(taken_away)?;
     match meta.size {
         Some(held) if held != size => {
             Err(Error::corrupt(format!("the server holds {held} bytes where {size} were written")))
         }
-        _ => Ok(()),
+        _ => Ok(meta),
     }
 }
 

@@ -6,14 +6,16 @@ use haulier_base::{Backoff, Error, Result, id};
 use haulier_mover::{
     ByteBudget, ByteRange, Limits, Move, MoveOptions, MoveOutcome, Progress, ResumePoint, move_object,
 };
-use haulier_storage::{Location, StorageConfig, Storages};
+use haulier_storage::{Location, ObjectKind, StorageConfig, Storages};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use super::CpArgs;
+use super::many::Done;
 use super::place::Place;
 use super::state::Memory;
+use super::summary::Summary;
 use crate::cli::{Exit, Failure, Format, Outcome, Output, interrupted};
 
 /// Attempts and waits of transfer contract §6.3.
@@ -51,11 +53,29 @@ impl Copier {
         progress: &Progress,
     ) -> Result<MoveOutcome> {
         if self.storages.same_object(&source.url, &target.url) {
-            return Err(Error::invalid("the source and the target are the same file"));
+            return Err(same_object());
         }
         let source = self.storages.open_source(&source.url, &source.options)?;
         let target = self.storages.open_target(&target.url, &target.options)?;
         self.copy_object(&source, &target, range, memory, label, progress).await
+    }
+
+    /// How many bytes a copy would have, as far as its source says.
+    async fn size_of(&self, source: &Place, target: &Place, args: &CpArgs) -> Result<Option<u64>> {
+        if self.storages.same_object(&source.url, &target.url) {
+            return Err(same_object());
+        }
+        self.storages.check_target(&target.url, &target.options)?;
+        let source = self.storages.open_source(&source.url, &source.options)?;
+        let meta = source.storage.stat(&source.path).await?;
+        match meta.size {
+            _ if meta.kind == ObjectKind::Directory => Err(Error::invalid("it is a folder; copy it with -r")),
+            Some(size) if args.start > size => {
+                Err(Error::invalid(format!("--start is beyond the end of the source, {size}")))
+            }
+            Some(size) => Ok(Some(args.end.map_or(size, |end| end.min(size)) - args.start)),
+            None => Ok(args.end.map(|end| end - args.start)),
+        }
     }
 
     /// Copies one object, trying again while it makes sense.
@@ -118,6 +138,10 @@ impl Copier {
     }
 }
 
+fn same_object() -> Error {
+    Error::invalid("the source and the target are the same file")
+}
+
 /// Spreads the retries of many processes.
 fn jitter() -> f64 {
     let digits = id::random_uuid();
@@ -132,6 +156,15 @@ pub(super) fn name_of(parts: &[&str]) -> String {
         hash.update(part);
     }
     hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Says what the copy of one object would be, and touches nothing.
+pub(super) async fn look(args: &CpArgs, copier: &Copier, source: &Place, target: &Place, output: &Output) -> Outcome {
+    let failed = |error| Failure::new(format!("cannot copy {}", args.source), error);
+    let size = copier.size_of(source, target, args).await.map_err(failed)?;
+    let mut summary = Summary::begin(output, true);
+    summary.take(Ok(Done::WouldCopy(Storages::redact_url(&source.url), size)));
+    Ok(summary.end())
 }
 
 /// Copies one object and reports.

@@ -3,24 +3,23 @@
 //! An object whose copy has its size, and a time of change that is not before its own, is taken to be there:
 //! storages give a copy the time at which it was written. Checksums are not compared.
 
+use std::future::ready;
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use futures::StreamExt;
+use futures::stream::{Stream, StreamExt};
 use haulier_base::{Error, ErrorKind, Result};
 use haulier_mover::{ByteRange, Progress};
 use haulier_storage::{ListedObject, Location, ObjectKind, ObjectMeta, ObjectPath};
-use tokio::task::JoinSet;
 
 use super::CpArgs;
+use super::filter::Filter;
 use super::local::{Copier, name_of};
+use super::many::{self, Done};
 use super::place::Place;
 use super::state::Memory;
-use super::summary::Tally;
-use crate::cli::{Failure, Outcome, Output, interrupted};
-
-/// Objects copied at once.
-const AT_ONCE: usize = 16;
+use super::summary::Summary;
+use crate::cli::{Failure, Outcome, Output};
 
 /// What every copy of one tree knows.
 struct Tree {
@@ -32,6 +31,8 @@ struct Tree {
     /// Whether the target takes every key, as object stores do, or only paths of plain names.
     any_key: bool,
     ignore_times: bool,
+    dry_run: bool,
+    filter: Filter,
 }
 
 /// Copies a tree.
@@ -46,26 +47,26 @@ pub(super) async fn copy(args: &CpArgs, copier: Copier, source: &Place, target: 
     if !stores_differ && is_inside(&target.url, &source.url) {
         return Err(failed(Error::invalid("the target is inside the source")));
     }
-    let any_key = to.storage.capabilities().any_key;
     let urls = [source.url.clone(), target.url.clone()];
-    let _alone = Memory::of(&name_of(&["tree", &urls[0], &urls[1]])).lock().map_err(failed)?;
+    let alone = || Memory::of(&name_of(&["tree", &urls[0], &urls[1]])).lock().map_err(failed);
+    let _alone = if args.dry_run { None } else { Some(alone()?) };
     let stop = copier.stop.clone();
-    let tree = Arc::new(Tree { copier, source: from, target: to, urls, any_key, ignore_times: args.ignore_times });
-    let began = Instant::now();
-    let interrupt = async {
-        interrupted().await;
-        stop.cancel();
-        std::future::pending::<()>().await;
-    };
-    let tally = tokio::select! {
-        tally = copy_all(&tree, output) => tally.map_err(failed)?,
-        () = interrupt => unreachable!("interrupted copies end by themselves, after saving how far they came"),
-    };
+    let tree = Arc::new(Tree {
+        any_key: to.storage.capabilities().any_key,
+        copier,
+        source: from,
+        target: to,
+        urls,
+        ignore_times: args.ignore_times,
+        dry_run: args.dry_run,
+        filter: args.filter.clone(),
+    });
+    let mut summary = Summary::begin(output, args.dry_run);
+    copy_all(&tree, &mut summary).await.map_err(failed)?;
     if stop.is_cancelled() {
         return Err(failed(Error::canceled("interrupted")));
     }
-    tally.report(began, output);
-    Ok(tally.exit())
+    Ok(summary.end())
 }
 
 /// Whether a URL is another one, or below it.
@@ -74,53 +75,42 @@ fn is_inside(inner: &str, outer: &str) -> bool {
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-async fn copy_all(tree: &Arc<Tree>, output: &Output) -> Result<Tally> {
-    let mut listing = tree.source.storage.list(&tree.source.path).await?;
-    let bar = output.progress(None);
-    let mut tally = Tally::default();
-    // Tasks of their own, so that they use all cores.
-    let mut copies = JoinSet::new();
-    let (mut more, mut found_any) = (true, false);
-    while more || !copies.is_empty() {
-        let copied: Result<Copied> = tokio::select! {
-            () = tree.copier.stop.cancelled(), if more => {
-                more = false;
-                continue;
-            }
-            object = listing.next(), if more && copies.len() < AT_ONCE => match object {
-                Some(Ok(object)) => {
-                    found_any = true;
-                    copies.spawn(copy_one(tree.clone(), object));
-                    continue;
-                }
-                Some(Err(error)) => {
-                    (more, found_any) = (false, true);
-                    Err(Error::new(error.kind(), format!("the rest of the source cannot be listed: {error}")))
-                }
-                None => {
-                    more = false;
-                    continue;
-                }
-            },
-            Some(copied) = copies.join_next() => {
-                copied.unwrap_or_else(|panic| Err(Error::internal("a copy broke off").caused_by(panic)))
-            }
-        };
-        match copied {
-            Ok(Copied::Now(bytes)) => {
-                tally.copied += 1;
-                tally.bytes += bytes;
-                bar.set_position(tally.bytes);
-            }
-            Ok(Copied::Before) => tally.skipped += 1,
-            Err(error) => tally.fail(&error, output, &bar),
-        }
-    }
-    bar.finish_and_clear();
-    if !found_any && !tree.copier.stop.is_cancelled() {
+async fn copy_all(tree: &Arc<Tree>, summary: &mut Summary<'_>) -> Result<()> {
+    let listing = tree.source.storage.list(&tree.source.path).await?;
+    let found_any = AtomicBool::new(false);
+    let wanted = wanted(tree, listing, &found_any);
+    many::each(wanted, |object| copy_one(tree.clone(), object), &tree.copier.stop, summary).await;
+    if !found_any.load(Ordering::Relaxed) && !tree.copier.stop.is_cancelled() {
         check_exists(&tree.source).await?;
     }
-    Ok(tally)
+    Ok(())
+}
+
+/// What a listing holds and the filter takes, to its end or its first error.
+fn wanted<'a>(
+    tree: &'a Tree,
+    listing: impl Stream<Item = Result<ListedObject>> + 'a,
+    found_any: &'a AtomicBool,
+) -> impl Stream<Item = Result<ListedObject>> + 'a {
+    let mut broken = false;
+    let until_broken = listing.take_while(move |object| {
+        let go_on = !broken;
+        broken = object.is_err();
+        ready(go_on)
+    });
+    until_broken.filter_map(move |object| {
+        found_any.store(true, Ordering::Relaxed);
+        ready(match object {
+            // What has no name below the source is told where it is copied.
+            Ok(object) => {
+                let left_out = relative(&tree.source.path, &object.path).is_ok_and(|name| !tree.filter.takes(name));
+                (!left_out).then_some(Ok(object))
+            }
+            Err(error) => {
+                Some(Err(Error::new(error.kind(), format!("the rest of the source cannot be listed: {error}"))))
+            }
+        })
+    })
 }
 
 /// An empty folder lists nothing, and so does one that is not there.
@@ -135,20 +125,12 @@ async fn check_exists(source: &Location) -> Result<()> {
     }
 }
 
-/// What was done for one object.
-enum Copied {
-    /// It was copied, with so many bytes.
-    Now(u64),
-    /// It was there already.
-    Before,
-}
-
-async fn copy_one(tree: Arc<Tree>, object: ListedObject) -> Result<Copied> {
+async fn copy_one(tree: Arc<Tree>, object: ListedObject) -> Result<Done> {
     let copied = try_copy(&tree, &object).await;
     copied.map_err(|error| Error::new(error.kind(), format!("{}: {error}", object.path)))
 }
 
-async fn try_copy(tree: &Tree, object: &ListedObject) -> Result<Copied> {
+async fn try_copy(tree: &Tree, object: &ListedObject) -> Result<Done> {
     let relative = relative(&tree.source.path, &object.path)?;
     if object.meta.kind == ObjectKind::Special {
         return Err(Error::invalid("it is neither a file nor a folder"));
@@ -158,13 +140,16 @@ async fn try_copy(tree: &Tree, object: &ListedObject) -> Result<Copied> {
     }
     let target = Location { storage: tree.target.storage.clone(), path: tree.target.path.join(relative) };
     if !tree.ignore_times && is_there(&object.meta, &target).await {
-        return Ok(Copied::Before);
+        return Ok(Done::There);
+    }
+    if tree.dry_run {
+        return Ok(Done::WouldCopy(relative.to_owned(), object.meta.size));
     }
     let source = Location { storage: tree.source.storage.clone(), path: object.path.clone() };
     let name = name_of(&[&tree.urls[0], &tree.urls[1], relative]);
     let (memory, progress) = (Memory::of(&name), Progress::new());
     let copied = tree.copier.copy_object(&source, &target, ByteRange::default(), &memory, &name, &progress).await?;
-    Ok(Copied::Now(copied.bytes))
+    Ok(Done::Copied(copied.bytes))
 }
 
 /// The key of an object below the source.

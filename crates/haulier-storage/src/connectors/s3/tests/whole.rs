@@ -62,6 +62,55 @@ async fn objects_are_copied_inside_the_store() {
     assert!(get(&parts).await.unwrap() == bytes);
 }
 
+/// `cargo xtask soak` asks for more than fits into one request.
+#[tokio::test]
+async fn a_copy_by_parts_inside_the_store_is_gone_on_with() {
+    const BLOCK: u64 = PART;
+    #[expect(clippy::disallowed_methods, reason = "the soak says how much it wants")]
+    let size = std::env::var("HAULIER_COPY_BYTES").map_or(20 * BLOCK + 7, |text| text.parse().unwrap());
+    let block = pattern(BLOCK);
+    let from = open("by-parts/from");
+    let wanted = |label| WriteRequest { size: Some(size), ..request(label) };
+    let writer = from.storage.write(&from.path, wanted("from")).await.unwrap();
+    for at in (0..size).step_by(BLOCK as usize) {
+        writer.put_at(at, block.slice(..BLOCK.min(size - at) as usize)).await.unwrap();
+    }
+    writer.finish(size).await.unwrap();
+    let source = from.storage.store_source(&from.path).await.unwrap().unwrap();
+    assert!(source.checksum.is_some(), "the copy can be proven: {source:?}");
+    let to = open("by-parts/to");
+    let writer = to.storage.write(&to.path, wanted("to")).await.unwrap();
+    let mut at = 0;
+    while at < size / 2 {
+        at += writer.copy_within(&source, at, at, 9 * BLOCK).await.unwrap().expect("it is the same store");
+    }
+    assert_eq!((at % BLOCK, flushed(&*writer, at).await), (0, at));
+    let resume = writer.token();
+    drop(writer);
+    let to = open("by-parts/to");
+    let writer = to.storage.write(&to.path, WriteRequest { resume, ..wanted("to") }).await.unwrap();
+    assert_eq!(writer.resumed_size(), at, "no part is copied twice");
+    while at < size {
+        at += writer.copy_within(&source, at, at, 9 * BLOCK).await.unwrap().expect("it is the same store");
+    }
+    let written = writer.finish(size).await.unwrap();
+    assert_eq!(written.meta.size, Some(size));
+    let mut stream = to.storage.read(&to.path, ReadRequest::default()).await.unwrap().stream;
+    let mut read = 0;
+    while let Some(mut bytes) = stream.try_next().await.unwrap() {
+        while !bytes.is_empty() {
+            let inside = (read % BLOCK) as usize;
+            let piece = bytes.split_to(bytes.len().min(BLOCK as usize - inside));
+            assert!(piece == block.slice(inside..inside + piece.len()), "at {read}");
+            read += piece.len() as u64;
+        }
+    }
+    assert_eq!(read, size);
+    for location in [from, to] {
+        location.storage.delete(&location.path).await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn listings_go_on_over_pages_while_others_write() {
     let location = open_empty("pages").await;
