@@ -72,8 +72,10 @@ impl Fetched<'_> {
         };
         let unknown = !state.copies.contains_key(at);
         let copy = state.copies.entry(at.clone()).or_insert_with(share::nothing);
+        // Somebody may have looked before us, and taken what is there for what everybody should have.
+        let current = self.agrees(&record) || (copy.holds(&record) && copy.stamp() == Some(&self.found.stamp));
+        copy.number = if current { record.number } else { EARLIER };
         (copy.state, copy.aside) = (Some(there), None);
-        copy.number = if self.agrees(&record) { record.number } else { EARLIER };
         if record.deleted {
             if unknown {
                 copy.pending = Some(Pending::Delete);

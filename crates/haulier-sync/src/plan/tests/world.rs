@@ -113,10 +113,16 @@ impl World {
             self.superseded.insert(before.content);
         }
         self.written.insert(content);
-        if before.is_none_or(|before| before.content != content) {
-            self.superseded.remove(&content);
-        }
         self.put(at, name, content, self.seconds, 0o644);
+    }
+
+    /// Writes at several entries in the same second.
+    pub(super) fn write_at_once(&mut self, writes: &[(&EntryName, u32)], name: &FileName) {
+        let began = self.seconds;
+        for (at, content) in writes {
+            self.seconds = began;
+            self.write(at, name, *content);
+        }
     }
 
     pub(super) fn touch(&mut self, at: &EntryName, name: &FileName, mode: u32) {
@@ -411,9 +417,12 @@ impl World {
                 self.written.iter().filter(|c| !self.superseded.contains(c) && !present.contains(c)).collect();
             assert!(lost.is_empty(), "lost {lost:?} of {self:#?}");
         }
-        // Judged anew, a file that only a follower deleted comes back to it: let that happen first.
-        self.reload(self.rules.clone());
-        self.rest();
+        // Judged anew, a file that only a follower deleted comes back to it, and one that was kept reachable by an
+        // entry that should not own it is not any more: let that happen first.
+        for _ in 0..2 {
+            self.reload(self.rules.clone());
+            self.rest();
+        }
         let (before, copied) = (self.clone(), self.copied);
         self.rest();
         assert_eq!(self.index, before.index, "a second pass changed something");
