@@ -112,7 +112,12 @@ impl Syncs {
             Wanted::Stopped if queue::held(&mut tx, EVERY_KIND, name).await?.is_empty() => Phase::Stopped,
             Wanted::Stopped => Phase::Stopping,
         };
-        let problem = entry.problem.filter(|_| entry.wanted == Wanted::Active);
+        // What keeps the whole entry from working, else what keeps one of its files from being brought (§4.7 44).
+        let problem = match entry.problem {
+            Some(problem) => Some(problem),
+            None => copies::problems(&mut tx, &entry.name, 1).await?.pop().map(|(file, why)| format!("{file}: {why}")),
+        };
+        let problem = problem.filter(|_| entry.wanted == Wanted::Active);
         Ok(Status { name: name.to_owned(), phase, problem, held: entry.held, time: tx.now() })
     }
 
