@@ -68,7 +68,6 @@ impl From<FileDocument> for FileView {
 
 /// A page of files.
 #[derive(Debug, Serialize, ToSchema)]
-#[expect(dead_code, reason = "describes an answer that is written as it is read")]
 pub(crate) struct FileList {
     /// In the order of their ids.
     files: Vec<FileView>,

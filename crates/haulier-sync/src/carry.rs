@@ -108,6 +108,9 @@ impl Carrier {
                     hands.adopt_kept().await?;
                 }
                 shift::Shift::new(&hands).work().await?;
+                if ctx.task().attempt > 1 {
+                    driver.sweep(LABEL).await?;
+                }
             }
             if self.rest(ctx, at).await? {
                 return Ok(());

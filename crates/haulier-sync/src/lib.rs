@@ -38,5 +38,8 @@ pub use model::{
     Owners, Past, Pending, Seen, Stamp, Subject,
 };
 pub use rules::{RuleSet, Step};
-pub use service::{EntryDocument, FileDocument, Phase, Stats, Status, Syncs};
+pub use service::{
+    ConflictDocument, Effect, EntryDocument, Explanation, FileDocument, Keep, Listing, Phase, Progress, Stats, Status,
+    Syncs, VersionDocument,
+};
 pub use setup::{NewEntry, Setup, beside};

@@ -17,8 +17,8 @@ use super::{Done, Hands, LABEL};
 use crate::driver::{Driver, found_of, version_of};
 use crate::model::{ContentHash, EntryName, Fid, Found};
 use crate::plan::{Carried, ConflictPolicy};
-use crate::store::kept::{KeptReason, KeptRow};
 use crate::store::copies;
+use crate::store::kept::{KeptReason, KeptRow};
 
 /// Where what is there goes when it is replaced.
 enum Old {
