@@ -4,10 +4,38 @@ use crate::gate::{has_nextest, run_tests};
 use crate::process::{Result, step};
 
 const ROUNDS: u32 = 1_000;
+/// Random histories of three entries, for each of the properties of sync's judge.
+const HISTORIES: u32 = 100_000;
 const DATABASES: [&str; 2] = ["sqlite", "postgres"];
 
-/// The kill loop, long: `[ROUNDS] [sqlite|postgres]`, on both databases unless told otherwise.
+/// Everything, or one of the two: `histories [NUMBER]`, or the kill loop: `[ROUNDS] [sqlite|postgres]`, on both
+/// databases unless told otherwise.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    match arguments {
+        [] => {
+            run_histories(HISTORIES)?;
+            run_kills(&[])
+        }
+        [what] if what == "histories" => run_histories(HISTORIES),
+        [what, number] if what == "histories" => run_histories(number.parse()?),
+        arguments => run_kills(arguments),
+    }
+}
+
+fn run_histories(histories: u32) -> Result<()> {
+    step(&format!("sync: {histories} random histories of three entries"));
+    run_tests(&["-p", "haulier-sync", "--lib"], |command| {
+        command.env("HAULIER_SYNC_HISTORIES", histories.to_string());
+        if has_nextest() {
+            command.args(["--profile", "soak", "--no-capture", "-E", "test(histories)"]);
+        } else {
+            command.args(["histories", "--nocapture"]);
+        }
+    })
+}
+
+/// The kill loop, long.
+fn run_kills(arguments: &[String]) -> Result<()> {
     let (mut rounds, mut database) = (ROUNDS, None);
     for argument in arguments {
         match argument.parse() {
