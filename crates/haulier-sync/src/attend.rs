@@ -167,7 +167,9 @@ impl Attend {
     /// Ends the task: nobody attends the entry any more.
     async fn leave(&self, ctx: &TaskContext, at: &EntryName) -> Result<()> {
         let mut tx = ctx.begin("sync.leave").await?;
-        if entries::find_for_update(&mut tx, at).await?.is_some() {
+        let entry = entries::find_for_update(&mut tx, at).await?;
+        // One that is active again has another attendant by now.
+        if entry.is_some_and(|entry| entry.wanted == Wanted::Stopped) {
             entries::set_attended(&mut tx, at, None).await?;
         }
         ctx.finish(tx, Settlement::Done).await

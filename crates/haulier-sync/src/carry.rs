@@ -108,6 +108,9 @@ impl Carrier {
                     hands.adopt_kept().await?;
                 }
                 shift::Shift::new(&hands).work().await?;
+                if ctx.task().attempt > 1 {
+                    driver.sweep(LABEL).await?;
+                }
             }
             if self.rest(ctx, at).await? {
                 return Ok(());
@@ -154,8 +157,7 @@ impl Carrier {
     /// The entry cannot be worked at: says why, and when it is tried again.
     async fn postpone(&self, ctx: &TaskContext, at: &EntryName, error: &Error) -> Result<()> {
         tracing::warn!(entry = %at, ?error, "entry {at}: {error}");
-        let mut tx = ctx.begin("sync.postpone").await?;
-        entries::set_problem(&mut tx, at, Some(error.message())).await?;
+        let tx = ctx.begin("sync.postpone").await?;
         let due = tx.now().plus(wait_after(ctx.task().attempt));
         ctx.finish(tx, Settlement::RetryAt(due, error.message().to_owned())).await
     }
@@ -170,6 +172,8 @@ struct Hands<'a> {
     sources: Sources<'a>,
     /// Whether something is about to be deleted here, which a fetch may rename instead.
     leaving: AtomicBool,
+    /// The entries that may be read, as of the last page of work.
+    active: Mutex<Arc<BTreeSet<EntryName>>>,
     /// What was renamed by one of us, or was tried to.
     claimed: Mutex<BTreeSet<(Fid, String)>>,
 }
@@ -177,7 +181,16 @@ struct Hands<'a> {
 impl<'a> Hands<'a> {
     fn new(carrier: &'a Carrier, ctx: &'a TaskContext, at: &'a EntryName, driver: &'a Driver) -> Self {
         let sources = Sources::new(carrier);
-        Self { carrier, ctx, at, driver, sources, leaving: AtomicBool::new(false), claimed: Mutex::default() }
+        let (leaving, active, claimed) = (AtomicBool::new(false), Mutex::default(), Mutex::default());
+        Self { carrier, ctx, at, driver, sources, leaving, active, claimed }
+    }
+
+    fn active(&self) -> Arc<BTreeSet<EntryName>> {
+        self.active.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_active(&self, active: BTreeSet<EntryName>) {
+        *self.active.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(active);
     }
 
     /// Claims a version of a file, to rename it. False: another one has it.
@@ -198,9 +211,6 @@ impl<'a> Hands<'a> {
         for (name, earlier, problem) in failures {
             let retry_at = tx.now().plus(wait_after(earlier.saturating_add(1)));
             copies::set_failed(&mut tx, self.at, &name.fid(), problem, retry_at).await?;
-        }
-        if let [(name, _, problem), ..] = failures {
-            entries::set_problem(&mut tx, self.at, Some(&format!("{name}: {problem}"))).await?;
         }
         tx.commit().await
     }

@@ -49,7 +49,13 @@ pub struct SyncConfig {
 
 impl Default for SyncConfig {
     fn default() -> Self {
-        Self { conflict: ConflictChoice::default(), kept_days: 30, allow_origins: Vec::new(), slots: 64, rate_bytes_per_second: None }
+        Self {
+            conflict: ConflictChoice::default(),
+            kept_days: 30,
+            allow_origins: Vec::new(),
+            slots: 64,
+            rate_bytes_per_second: None,
+        }
     }
 }
 

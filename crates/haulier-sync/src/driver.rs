@@ -123,6 +123,15 @@ impl Driver {
         Ok(named.boxed())
     }
 
+    /// Removes what writers with a label left unfinished, when none of them is at work. Remote storages are not looked
+    /// through: what is left there is found by the next writer of the same file.
+    pub(crate) async fn sweep(&self, label: &str) -> Result<()> {
+        match &self.0.local {
+            Some((local, _)) => local.sweep(label).await.map(|_| ()),
+            None => Ok(()),
+        }
+    }
+
     /// Removes a folder that a file was in, and those above it, as far as they are empty; the root stays.
     pub(crate) async fn remove_empty_folders(&self, name: &FileName) -> Result<()> {
         let mut folder = name.as_str();

@@ -47,7 +47,11 @@ pub fn router(syncs: Syncs) -> Router {
 
 /// The OpenAPI description of [`router`].
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    contract_routes().split_for_parts().1
+    let mut described = contract_routes().split_for_parts().1;
+    // A name with slashes is the router's own way of saying it; OpenAPI has no word for that.
+    let paths = std::mem::take(&mut described.paths.paths);
+    described.paths.paths = paths.into_iter().map(|(path, item)| (path.replace("{*", "{"), item)).collect();
+    described
 }
 
 fn contract_routes() -> OpenApiRouter<Syncs> {

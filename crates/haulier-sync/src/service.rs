@@ -80,7 +80,18 @@ impl Syncs {
         tx.commit().await?;
         let (drivers, meters, passes) = (Drivers::new(storages), Meters::default(), Passes::default());
         let referee = Referee::new(catalog.clone(), config.conflict.into());
-        let inner = Inner { catalog, catalogue_id, locations, drivers, referee, config, meters, passes, own_folders, created_at };
+        let inner = Inner {
+            catalog,
+            catalogue_id,
+            locations,
+            drivers,
+            referee,
+            config,
+            meters,
+            passes,
+            own_folders,
+            created_at,
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 

@@ -72,11 +72,7 @@ impl Syncs {
             policy: inner.config.conflict.into(),
             keep_for: inner.config.kept_for(),
         };
-        vec![
-            self.metered(Arc::new(carrier.clone())),
-            Arc::new(Prune(carrier)),
-            Arc::new(Judge(inner.referee.clone())),
-        ]
+        vec![self.metered(Arc::new(carrier.clone())), Arc::new(Prune(carrier)), Arc::new(Judge(inner.referee.clone()))]
     }
 
     /// The handlers of tasks that go on for as long as an entry is active, for a runner of their own, which needs a

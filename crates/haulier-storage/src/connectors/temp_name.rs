@@ -14,6 +14,12 @@ pub(crate) fn is_temp_name(name: &str) -> bool {
     name.starts_with(TEMP_START) && name.ends_with(TEMP_END) && !name.contains(['/', '\0'])
 }
 
+/// Whether a name is one that `temp_name` makes for a label, or for one that begins with it and a dash.
+pub(crate) fn is_temp_name_of(name: &str, label: &str) -> bool {
+    let start = temp_name(label, "");
+    is_temp_name(name) && name.starts_with(start.strip_suffix(TEMP_END).unwrap_or(&start))
+}
+
 /// The name that an old version has for the moment between its replacement and its removal.
 ///
 /// Not temporary: what a crash leaves there is listed, and removed by nobody.
@@ -52,5 +58,7 @@ mod tests {
         let (one, two) = (temp_name("label", &one), temp_name("label", &two));
         assert!(one.len() <= NAME_BYTES_MAX && is_temp_name(&one) && one != two);
         assert!(!is_temp_name(".haulier-/../x.part"));
+        assert!(is_temp_name_of(&temp_name("label", "x"), "label") && !is_temp_name_of(&one, "lab"));
+        assert!(!is_temp_name(&aside_name("label", "x")));
     }
 }

@@ -7,6 +7,7 @@ use haulier_base::{Error, Result};
 use haulier_catalog::queue;
 
 use super::session::{Session, root_changed};
+use crate::events::{Happened, publish};
 use crate::hold::{Held, Tally};
 use crate::inspect::Look;
 use crate::model::{ContentHash, Observation, Seen};
@@ -157,7 +158,11 @@ impl Session<'_> {
             return Ok(());
         }
         let mut tx = self.ctx.begin("sync.hold").await?;
+        let before = entries::find(&mut tx, &self.at).await?.and_then(|entry| entry.held);
         entries::set_held(&mut tx, &self.at, held.as_ref().map(Held::document).as_ref()).await?;
+        if let Some(held) = held.as_ref().filter(|_| before.is_none()) {
+            publish(&mut tx, Happened::DeletionsHeld, self.at.as_str(), held.document()).await?;
+        }
         tx.commit().await?;
         if let Some(held) = &held {
             tracing::warn!(entry = %self.at, ?held.reason, "entry {}: {}", self.at, held.problem());

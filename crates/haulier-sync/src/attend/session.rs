@@ -1,6 +1,6 @@
 //! An open entry being attended: notices become looks, looks become observations. Scanning is the neighbour's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -20,8 +20,10 @@ use crate::watch::{self, Dirty, Lost, Notices, Watch};
 
 /// How often the root and the clock are looked at.
 const TICK: Duration = Duration::from_millis(500);
-/// More deletions than this in one batch are not believed before everything was scanned (§4.2 10).
+/// More deletions than this at once are not believed before everything was scanned (§4.2 10).
 const FEW: usize = 20;
+/// What was noticed within so long was at once.
+const AT_ONCE: Duration = Duration::from_secs(2);
 /// What is told to the referee at a time.
 const BATCH: usize = 300;
 /// A local entry is scanned this often although it is watched (§4.2 11).
@@ -60,6 +62,8 @@ pub(super) struct Session<'a> {
     pub(super) unreadable: BTreeMap<FileName, String>,
     /// What the last scan could not list.
     pub(super) unlisted: Option<String>,
+    /// Deletions that were believed a moment ago.
+    deleted: VecDeque<(Instant, usize)>,
     /// What this session said is wrong.
     said: Option<String>,
 }
@@ -87,6 +91,7 @@ impl<'a> Session<'a> {
             scan_wanted: true,
             unreadable: BTreeMap::new(),
             unlisted: None,
+            deleted: VecDeque::new(),
             said: entry.problem.clone(),
         };
         session.start_watching().await?;
@@ -211,14 +216,24 @@ impl<'a> Session<'a> {
         let (mut observations, bytes) = self.inspect(looks).await?;
         let is_missing = |observation: &Observation| observation.seen == Seen::Missing;
         let missing = observations.iter().filter(|observation| is_missing(observation)).count();
-        if missing > FEW {
-            self.scan_wanted = true;
-        }
-        if missing > FEW || self.held.is_some() {
+        if missing > 0 && !self.are_few(missing) {
             observations.retain(|observation| !is_missing(observation));
         }
         self.observe(observations).await?;
         Ok(bytes)
+    }
+
+    /// Whether so many deletions are believed without a scan; if not, one is wanted.
+    fn are_few(&mut self, missing: usize) -> bool {
+        let now = Instant::now();
+        self.deleted.retain(|(at, _)| now.duration_since(*at) < AT_ONCE);
+        let recent: usize = self.deleted.iter().map(|(_, count)| count).sum();
+        if self.held.is_some() || recent + missing > FEW {
+            self.scan_wanted |= self.held.is_none();
+            return false;
+        }
+        self.deleted.push_back((now, missing));
+        true
     }
 
     /// Looks closely, and notes what could not be read or has to be looked at again. Says how many bytes were read.

@@ -64,6 +64,10 @@ impl Hands<'_> {
     /// # Errors
     /// Why it could not be done; `LostLease` when nothing more may be done.
     pub(super) async fn act(&self, job: &Job<'_>, stop: &CancellationToken) -> Result<Outcome> {
+        if job.guard().is_any() && self.driver.look(job.name()).await?.map(|found| found.stamp) != job.known() {
+            // A storage without versions can only be looked at right before.
+            return Ok(Outcome::LookAgain(self.at.clone()));
+        }
         let outcome = match job.copy.pending {
             None => return Ok(Outcome::Dropped),
             Some(Pending::Delete) => self.delete(job).await,

@@ -17,8 +17,8 @@ use super::{Done, Hands, LABEL};
 use crate::driver::{Driver, found_of, version_of};
 use crate::model::{ContentHash, EntryName, Fid, Found};
 use crate::plan::{Carried, ConflictPolicy};
+use crate::store::copies;
 use crate::store::kept::{KeptReason, KeptRow};
-use crate::store::{copies, entries};
 
 /// Where what is there goes when it is replaced.
 enum Old {
@@ -35,8 +35,7 @@ impl Hands<'_> {
         if let Some(done) = self.fetch_by_rename(job).await? {
             return Ok(Outcome::Did(done));
         }
-        let active = entries::active(&mut self.carrier.catalog.read().await?).await?;
-        let sources = self.sources.of(&job.work.state, self.at, &active).await;
+        let sources = self.sources.of(&job.work.state, self.at, &self.active()).await;
         let mut last = Error::unavailable("no entry that has it can be read now");
         for (holder, driver) in sources {
             match self.fetch_from(job, &holder, &driver, stop).await {

@@ -124,7 +124,7 @@ impl TaskHandler for Prune {
             if stop.reason().is_some() {
                 return Err(Error::canceled("stopped"));
             }
-            if self.prune_page(ctx, &mut drivers, &mut unreachable).await? == 0 {
+            if !self.prune_page(ctx, &mut drivers, &mut unreachable).await? {
                 break;
             }
         }
@@ -140,21 +140,24 @@ impl TaskHandler for Prune {
 }
 
 impl Prune {
-    /// Removes some versions whose time is over, and says how many.
+    /// Removes some versions whose time is over, and says whether there were any.
     async fn prune_page(
         &self,
         ctx: &TaskContext,
         drivers: &mut super::Sources<'_>,
         unreachable: &mut BTreeSet<EntryName>,
-    ) -> Result<usize> {
+    ) -> Result<bool> {
         let catalog = &self.0.catalog;
         let before = catalog.now().minus(self.0.keep_for);
         let mut tx = catalog.read().await?;
-        let rows = kept::page_before(&mut tx, before, PAGE).await?;
         // What is stopped is not touched, not even by this (§4.6 34).
         let stopped = entries::list(&mut tx).await?.into_iter().filter(|entry| !entry.is_ready());
         unreachable.extend(stopped.map(|entry| entry.name));
+        let rows = kept::page_before(&mut tx, before, unreachable, PAGE).await?;
         drop(tx);
+        if rows.is_empty() {
+            return Ok(false);
+        }
         let mut gone = Vec::new();
         for row in &rows {
             if unreachable.contains(&row.entry) {
@@ -174,7 +177,7 @@ impl Prune {
             kept::delete(&mut tx, &row.id).await?;
         }
         tx.commit().await?;
-        Ok(gone.len())
+        Ok(true)
     }
 }
 

@@ -14,6 +14,7 @@ use super::{Done, Hands};
 use crate::inspect::{Look, inspect};
 use crate::model::{EntryName, Fid, FileName, Pending};
 use crate::store::copies::{self, Work};
+use crate::store::entries;
 use crate::store::files::{self, Hold};
 
 /// A larger file is fetched beside the small ones.
@@ -138,6 +139,9 @@ impl<'h> Shift<'h> {
         while self.waiting.len() < SMALL_AT_ONCE && self.waiting.len() + self.waiting_large.len() < WAITING_MAX {
             let Some(sort) = ORDER.get(self.cursor.sort) else { return Ok(()) };
             let mut tx = self.hands.carrier.catalog.read().await?;
+            if *sort == Pending::Fetch {
+                self.hands.set_active(entries::active(&mut tx).await?);
+            }
             if self.cursor.after.is_none() && *sort == Pending::Fetch {
                 let leaving = copies::page_pending(&mut tx, self.hands.at, Pending::Delete, None, 1).await?;
                 self.hands.leaving.store(!leaving.is_empty(), std::sync::atomic::Ordering::Relaxed);

@@ -49,8 +49,8 @@ impl Syncs {
         }
         begin_rules(&mut tx, setup.rules, changed).await?;
         queue::stop(&mut tx, crate::tasks::PRUNE, crate::tasks::PRUNE).await?;
-        let now = tx.now();
-        queue::enqueue(&mut tx, prune_task(now)).await?;
+        let prune = prune_task(tx.now());
+        queue::enqueue(&mut tx, prune).await?;
         tx.commit().await?;
         inner.catalog.wake_workers();
         Ok(())

@@ -2,11 +2,12 @@
 
 use haulier_access::Caller;
 use haulier_base::{Error, Result, Timestamp};
+use haulier_catalog::queue::{Task, TaskState};
 use haulier_catalog::{Tx, queue};
 use serde_json::{Value, json};
 
 use super::waiting::{EVERY_KIND, Holders};
-use super::{Syncs, entry_name, may_change, no_such_entry};
+use super::{Inner, Syncs, entry_name, may_change, no_such_entry};
 use crate::events::{Happened, publish};
 use crate::hold::Held;
 use crate::model::EntryName;
@@ -111,7 +112,12 @@ impl Syncs {
             Wanted::Stopped if queue::held(&mut tx, EVERY_KIND, name).await?.is_empty() => Phase::Stopped,
             Wanted::Stopped => Phase::Stopping,
         };
-        let problem = entry.problem.filter(|_| entry.wanted == Wanted::Active);
+        // What keeps the whole entry from working, else what keeps one of its files from being brought (§4.7 44).
+        let problem = match entry.problem {
+            Some(problem) => Some(problem),
+            None => copies::problems(&mut tx, &entry.name, 1).await?.pop().map(|(file, why)| format!("{file}: {why}")),
+        };
+        let problem = problem.filter(|_| entry.wanted == Wanted::Active);
         Ok(Status { name: name.to_owned(), phase, problem, held: entry.held, time: tx.now() })
     }
 
@@ -122,14 +128,17 @@ impl Syncs {
     pub async fn stop(&self, caller: &Caller, name: &str) -> Result<Timestamp> {
         may_change(caller)?;
         let inner = &self.inner;
+        let wanted = entry_name(name)?;
         let mut tx = inner.catalog.begin("sync.stop").await?;
+        // Tasks before the entry, as those who run them lock them. Refusals roll this back.
+        let mut holders = stop_tasks(&mut tx, &wanted).await?;
+        holders.extend(let_go(&mut tx, &wanted).await?);
         let entry = find_for_update(&mut tx, name).await?;
         if entry.wanted == Wanted::Stopped {
             return Err(Error::conflict(format!("entry {name} is already stopped")));
         }
         entries::set_wanted(&mut tx, &entry.name, Wanted::Stopped).await?;
-        let mut holders = rest(&mut tx, &entry.name).await?;
-        holders.extend(let_go(&mut tx, &entry.name).await?);
+        entries::set_carrying(&mut tx, &entry.name, false).await?;
         publish(&mut tx, Happened::EntryStopped, name, json!({})).await?;
         tx.commit().await?;
         inner.catalog.wake_workers();
@@ -144,6 +153,16 @@ impl Syncs {
     pub async fn start(&self, caller: &Caller, name: &str) -> Result<Timestamp> {
         may_change(caller)?;
         let inner = &self.inner;
+        // An earlier stop may have been given up waiting for.
+        let mut tx = inner.catalog.read().await?;
+        let entry = find(&mut tx, name).await?;
+        let holders = match entry.wanted {
+            Wanted::Active => Vec::new(),
+            Wanted::Stopped => held_tasks(&mut tx, &entry.name).await?,
+        };
+        drop(tx);
+        inner.wait_for_rest(holders).await?;
+        inner.retry_now(&entry.name).await?;
         let mut tx = inner.catalog.begin("sync.start").await?;
         let entry = find_for_update(&mut tx, name).await?;
         if entry.wanted == Wanted::Active {
@@ -164,16 +183,22 @@ impl Syncs {
     pub async fn restart(&self, caller: &Caller, name: &str, force: bool) -> Result<Timestamp> {
         may_change(caller)?;
         let inner = &self.inner;
+        let wanted = entry_name(name)?;
         let mut tx = inner.catalog.begin("sync.restart").await?;
+        let holders = stop_tasks(&mut tx, &wanted).await?;
         let entry = find_for_update(&mut tx, name).await?;
         if entry.wanted == Wanted::Stopped {
             return Err(Error::conflict(format!("entry {name} is not running")));
         }
-        let holders = rest(&mut tx, &entry.name).await?;
+        // While it is stopped none of its tasks gives itself a successor. If we die here, the next start of a node
+        // starts it again.
+        entries::set_wanted(&mut tx, &entry.name, Wanted::Stopped).await?;
+        entries::set_carrying(&mut tx, &entry.name, false).await?;
         tx.commit().await?;
         inner.catalog.wake_workers();
         inner.wait_for_rest(holders).await?;
 
+        inner.retry_now(&entry.name).await?;
         let mut tx = inner.catalog.begin("sync.restart").await?;
         let entry = find_for_update(&mut tx, name).await?;
         if force {
@@ -186,9 +211,8 @@ impl Syncs {
         Ok(inner.catalog.now())
     }
 
-    /// Gives an entry its tasks anew. One whose options are wrong gets none and says what is wrong (§5).
+    /// Gives an entry the tasks that it lacks. One whose options are wrong gets none and says what is wrong (§5).
     pub(super) async fn begin_again(&self, tx: &mut Tx, entry: &Entry) -> Result<()> {
-        rest(tx, &entry.name).await?;
         entries::set_wanted(tx, &entry.name, Wanted::Active).await?;
         self.inner.meters.reset(&entry.name);
         let fault = match self.inner.opened(entry) {
@@ -196,61 +220,76 @@ impl Syncs {
             Err(error) => Some(error.message().to_owned()),
         };
         match fault {
-            Some(fault) => entries::set_problem(tx, &entry.name, Some(&fault)).await?,
+            Some(fault) => {
+                stop_tasks(tx, &entry.name).await?;
+                entries::set_carrying(tx, &entry.name, false).await?;
+                entries::set_problem(tx, &entry.name, Some(&fault)).await?;
+            }
             None => {
-                let task = EntryTask::new_task(ATTEND, &entry.name, tx.now());
-                queue::enqueue(tx, task).await?;
-                give_carrier(tx, &entry.name).await?;
+                give_attendant(tx, &entry.name).await?;
+                note_carrier(tx, &entry.name).await?;
             }
         }
         publish(tx, Happened::EntryStarted, entry.name.as_str(), json!({})).await
     }
 }
 
-/// Lets the next pass believe what it finds, and the root be claimed as if for the first time.
+impl Inner {
+    /// Makes what failed at an entry due again. Apart from other changes of the entry: judges lock its copies first.
+    pub(super) async fn retry_now(&self, name: &EntryName) -> Result<()> {
+        let mut tx = self.catalog.begin("sync.retry").await?;
+        copies::retry_now(&mut tx, name).await?;
+        tx.commit().await
+    }
+}
+
+/// Lets the next pass believe what it finds, and a root that is another one be claimed.
 async fn release(tx: &mut Tx, entry: &Entry) -> Result<()> {
     let word = Held::force(entry.held.as_ref(), tx.now());
-    entries::set_held(tx, &entry.name, Some(&word)).await?;
-    entries::set_root_id(tx, &entry.name, None).await
+    entries::set_held(tx, &entry.name, Some(&word)).await
 }
 
 /// Stops all tasks of an entry; says which of them somebody holds.
-pub(super) async fn rest(tx: &mut Tx, name: &EntryName) -> Result<Holders> {
-    let held = queue::held(tx, EVERY_KIND, name.as_str()).await?;
+pub(super) async fn stop_tasks(tx: &mut Tx, name: &EntryName) -> Result<Holders> {
+    let held = held_tasks(tx, name).await?;
     queue::stop(tx, EVERY_KIND, name.as_str()).await?;
-    entries::set_carrying(tx, name, false).await?;
+    Ok(held)
+}
+
+async fn held_tasks(tx: &mut Tx, name: &EntryName) -> Result<Holders> {
+    let held = queue::held(tx, EVERY_KIND, name.as_str()).await?;
     Ok(held.into_iter().map(|id| (name.to_string(), id)).collect())
 }
 
-/// Makes the carriers of all other entries begin again, so that none of them reads from this one any more.
+/// Makes the carriers of all other entries begin again, so that none of them reads from this one any more. A carrier
+/// that is asked to stop gives itself a successor.
 pub(super) async fn let_go(tx: &mut Tx, name: &EntryName) -> Result<Holders> {
     let mut holders = Vec::new();
     for other in entries::list(tx).await?.into_iter().filter(|other| other.name != *name) {
         let held = queue::held(tx, CARRY, other.name.as_str()).await?;
-        if held.is_empty() {
-            continue;
+        if !held.is_empty() {
+            queue::stop(tx, CARRY, other.name.as_str()).await?;
+            holders.extend(held.into_iter().map(|id| (other.name.to_string(), id)));
         }
-        queue::stop(tx, CARRY, other.name.as_str()).await?;
-        let again = other.wanted == Wanted::Active;
-        if again {
-            let task = EntryTask::new_task(CARRY, &other.name, tx.now());
-            queue::enqueue(tx, task).await?;
-        }
-        entries::set_carrying(tx, &other.name, again).await?;
-        holders.extend(held.into_iter().map(|id| (other.name.to_string(), id)));
     }
     Ok(holders)
 }
 
-/// Enqueues a carrier if something is to be done at an entry.
-pub(super) async fn give_carrier(tx: &mut Tx, name: &EntryName) -> Result<()> {
-    if copies::next_due(tx, name).await?.is_none() {
+/// Enqueues an attendant, unless there is one that was not asked to stop.
+async fn give_attendant(tx: &mut Tx, name: &EntryName) -> Result<()> {
+    let lives = |task: &Task| task.kind == ATTEND && task.state != TaskState::Dead && !task.stop_asked;
+    if queue::find_by_subject(tx, name.as_str()).await?.iter().any(lives) {
         return Ok(());
     }
-    copies::retry_now(tx, name).await?;
-    let task = EntryTask::new_task(CARRY, name, tx.now());
-    queue::enqueue(tx, task).await?;
-    entries::set_carrying(tx, name, true).await
+    let task = EntryTask::new_task(ATTEND, name, tx.now());
+    queue::enqueue(tx, task).await.map(drop)
+}
+
+/// Says whether a carrier lives; if none does, the end of the first scan makes one.
+async fn note_carrier(tx: &mut Tx, name: &EntryName) -> Result<()> {
+    let lives = |task: &Task| task.kind == CARRY && task.state != TaskState::Dead;
+    let carried = queue::find_by_subject(tx, name.as_str()).await?.iter().any(lives);
+    entries::set_carrying(tx, name, carried).await
 }
 
 pub(super) async fn find(tx: &mut Tx, name: &str) -> Result<Entry> {

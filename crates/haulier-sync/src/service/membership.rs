@@ -5,7 +5,7 @@ use haulier_base::{Error, Result, Timestamp};
 use haulier_catalog::Tx;
 use serde_json::json;
 
-use super::entries::{find, find_for_update, let_go, rest};
+use super::entries::{find, let_go, stop_tasks};
 use super::ruling::judge_all;
 use super::{EntryDocument, Syncs, may_change};
 use crate::events::{Happened, publish};
@@ -84,7 +84,7 @@ impl Syncs {
         may_change(caller)?;
         let inner = &self.inner;
         let mut tx = inner.catalog.begin("sync.remove_entry").await?;
-        let entry = find_for_update(&mut tx, name).await?;
+        let entry = find(&mut tx, name).await?;
         if entry.configured {
             return Err(Error::conflict(format!("entry {name} is in the configuration; remove it there")));
         }
@@ -94,7 +94,7 @@ impl Syncs {
                 "others still wait for {waiting} files that only entry {name} has; let them arrive, or use force"
             )));
         }
-        let mut holders = rest(&mut tx, &entry.name).await?;
+        let mut holders = stop_tasks(&mut tx, &entry.name).await?;
         holders.extend(let_go(&mut tx, &entry.name).await?);
         self.forget(&mut tx, &entry.name).await?;
         judge_all(&mut tx).await?;
@@ -106,7 +106,7 @@ impl Syncs {
     /// Takes an entry out of all tables. Files whose current version nobody else has are forgotten whole: what others
     /// have under their names is found by their next scan, as new.
     pub(super) async fn forget(&self, tx: &mut Tx, name: &EntryName) -> Result<()> {
-        rest(tx, name).await?;
+        stop_tasks(tx, name).await?;
         members::forget(tx, name).await?;
         entries::delete(tx, name).await?;
         self.inner.meters.reset(name);

@@ -1,7 +1,9 @@
 //! SQL for the table `sync_kept`: old versions that can be had back for a while.
 
+use std::collections::BTreeSet;
+
 use haulier_base::{Error, Page, Result, Timestamp};
-use haulier_catalog::{Row, Sql, Tx, args};
+use haulier_catalog::{Row, Sql, Tx, Value as Arg, args, placeholders};
 
 use super::{content, entry_name, signed, unsigned};
 use crate::model::{ContentHash, EntryName, Fid, FileName};
@@ -76,10 +78,21 @@ pub(crate) async fn list(tx: &mut Tx, fid: Option<&Fid>, after: &str, limit: usi
     Ok(Page::from_surplus(rows.iter().map(kept).collect::<Result<_>>()?, limit))
 }
 
-/// Up to `limit` old versions kept before an instant, the oldest first.
-pub(crate) async fn page_before(tx: &mut Tx, before: Timestamp, limit: i64) -> Result<Vec<KeptRow>> {
-    const PAGE: Sql = Sql::both("SELECT * FROM sync_kept WHERE kept_at < $1 ORDER BY kept_at LIMIT $2");
-    tx.fetch_all(PAGE, args![before, limit]).await?.iter().map(kept).collect()
+/// Up to `limit` old versions kept before an instant, the oldest first, but none of these entries.
+pub(crate) async fn page_before(
+    tx: &mut Tx,
+    before: Timestamp,
+    except: &BTreeSet<EntryName>,
+    limit: i64,
+) -> Result<Vec<KeptRow>> {
+    let mut args = args![before, limit];
+    args.extend(except.iter().map(|entry| Arg::from(entry.as_str())));
+    let others = match except.len() {
+        0 => String::new(),
+        count => format!("AND entry NOT IN ({}) ", placeholders(3, count)),
+    };
+    let text = format!("SELECT * FROM sync_kept WHERE kept_at < $1 {others}ORDER BY kept_at LIMIT $2");
+    tx.fetch_all(Sql::owned(text), args).await?.iter().map(kept).collect()
 }
 
 /// Forgets an old version whose bytes are gone, or had back.

@@ -312,7 +312,7 @@ pub(super) fn json_argument(text: &str) -> Result<Value> {
         })?,
         None => text.to_owned(),
     };
-    serde_json::from_str(&text).map_err(|error| Error::invalid(format!("the options are not JSON: {error}")))
+    serde_json::from_str(&text).map_err(|error| Error::invalid(format!("the argument is not JSON: {error}")))
 }
 
 #[cfg(test)]

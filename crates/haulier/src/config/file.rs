@@ -124,7 +124,7 @@ struct SyncSection {
     entries: BTreeMap<String, Spanned<EntrySection>>,
     /// Which entry holds which files: a table `[[sync.rules]]` for each rule, with `match`, `sync` and `ban`. Rules put
     /// through the API stay in force until these change.
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Option<Vec<Object>>)]
     rules: Option<Spanned<Vec<toml::Table>>>,
 }
 

@@ -199,6 +199,21 @@ async fn a_confined_folder_follows_no_link() {
 }
 
 #[tokio::test]
+async fn what_a_label_left_is_swept_and_nothing_else() {
+    let folder = TempDir::new().unwrap();
+    let storage = LocalStorage::confined(folder.path()).await.unwrap();
+    for (label, name) in [("sync", "a/b/x"), ("sync", "y"), ("sync-2", "y"), ("other", "y")] {
+        let how = WriteRequest { label: label.to_owned(), create_parents: true, ..WriteRequest::default() };
+        drop(storage.write(&ObjectPath::new(name), how).await.unwrap());
+    }
+    fs::write(folder.path().join(".haulier-sync-z"), "no temporary file").unwrap();
+    assert_eq!(storage.sweep("other").await.unwrap(), 1);
+    assert_eq!(storage.sweep("sync-2").await.unwrap(), 1);
+    assert_eq!(storage.sweep("sync").await.unwrap(), 2);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+}
+
+#[tokio::test]
 async fn only_empty_folders_are_removed() {
     let folder = TempDir::new().unwrap();
     fs::create_dir_all(folder.path().join("a/b")).unwrap();

@@ -10,6 +10,7 @@ mod list;
 mod read;
 mod roots;
 mod special;
+mod sweep;
 mod url;
 mod writer;
 
@@ -77,6 +78,13 @@ impl LocalStorage {
     pub async fn is_in_place(&self) -> Result<bool> {
         let roots = self.roots.clone();
         blocking(move || roots.is_in_place()).await
+    }
+
+    /// Removes what writers with a label left unfinished anywhere in the folder, and says how many files that were.
+    /// None of them may be at work.
+    pub async fn sweep(&self, label: &str) -> Result<u64> {
+        let (roots, base, label) = (self.roots.clone(), self.base.clone(), label.to_owned());
+        blocking(move || sweep::sweep(&roots, &base, &label)).await
     }
 
     /// Where a key lies, without looking at the disk.
