@@ -3,43 +3,67 @@
 use crate::gate::{has_nextest, run_tests};
 use crate::process::{Result, step};
 
+/// Kills of each kill loop.
 const ROUNDS: u32 = 1_000;
+/// Random histories of three entries, for each of the properties of sync's judge.
+const HISTORIES: u32 = 100_000;
+/// Too large for one request of a store.
+const COPY_BYTES: u64 = 1_200_000_007;
 const DATABASES: [&str; 2] = ["sqlite", "postgres"];
 
-/// A copy inside an object store that is too large for one request.
-fn copy_a_gibibyte() -> Result<()> {
-    const TEST: &str = "a_copy_by_parts_inside_the_store_is_gone_on_with";
-    step("more than 1 GiB, copied inside an object store");
-    run_tests(&["-p", "haulier-storage"], |command| {
-        command.env("HAULIER_COPY_BYTES", "1200000007");
-        if has_nextest() {
-            command.args(["--lib", "--profile", "soak", "-E", &format!("test({TEST})")]);
-        } else {
-            command.arg(TEST);
+/// Everything, or one of it: `large-copy`, `histories [NUMBER]`, or the kill loops: `[ROUNDS] [sqlite|postgres]`, on
+/// both databases unless told otherwise.
+pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        [] => {
+            large_copy()?;
+            histories(HISTORIES)?;
+            kills(&[])
         }
-    })
+        ["large-copy"] => large_copy(),
+        ["histories"] => histories(HISTORIES),
+        ["histories", number] => histories(number.parse()?),
+        rounds_and_database => kills(rounds_and_database),
+    }
 }
 
-/// A copy of more than 1 GiB inside an object store, and the kill loop, long: `[ROUNDS] [sqlite|postgres]`, on both databases unless told otherwise.
-pub(crate) fn run(arguments: &[String]) -> Result<()> {
+/// A copy inside an object store.
+fn large_copy() -> Result<()> {
+    step("more than 1 GiB, copied inside an object store");
+    soak("haulier-storage", "a_copy_by_parts_inside_the_store_is_gone_on_with", "HAULIER_COPY_BYTES", COPY_BYTES)
+}
+
+fn histories(histories: u32) -> Result<()> {
+    step(&format!("sync: {histories} random histories of three entries"));
+    soak("haulier-sync", "histories", "HAULIER_SYNC_HISTORIES", histories)
+}
+
+/// The kill loops, long.
+fn kills(arguments: &[&str]) -> Result<()> {
     let (mut rounds, mut database) = (ROUNDS, None);
     for argument in arguments {
         match argument.parse() {
             Ok(number) => rounds = number,
-            Err(_) if DATABASES.contains(&argument.as_str()) => database = Some(argument.as_str()),
+            Err(_) if DATABASES.contains(argument) => database = Some(argument),
             Err(_) => return Err(format!("{argument} is neither a number of rounds nor one of {DATABASES:?}").into()),
         }
     }
-    copy_a_gibibyte()?;
     let test = database.map_or("kill_loop".to_owned(), |database| format!("kill_loop_loses_nothing_on_{database}"));
-    step(&format!("kill -9, {rounds} times, on {}", database.unwrap_or("both databases")));
-    run_tests(&["-p", "haulier"], |command| {
-        command.env("HAULIER_KILL_ROUNDS", rounds.to_string());
+    step(&format!("kill -9, {rounds} times, on {}", database.unwrap_or(&"both databases")));
+    soak("haulier", &test, "HAULIER_KILL_ROUNDS", rounds)
+}
+
+/// Runs the tests of a package whose names contain a text, told by a variable how much to do.
+fn soak(package: &str, test: &str, variable: &str, how_much: impl ToString) -> Result<()> {
+    run_tests(&["--workspace"], |command| {
+        command.env(variable, how_much.to_string());
         if has_nextest() {
             // The profile lifts the time limit that a test has otherwise; the tally is worth reading.
-            command.args(["--profile", "soak", "--no-capture", "-E", &format!("test({test})")]);
+            let filter = format!("package({package}) & test({test})");
+            command.args(["--profile", "soak", "--no-capture", "-E", &filter]);
         } else {
-            command.args([&test, "--nocapture"]);
+            command.args([test, "--nocapture"]);
         }
     })
 }

@@ -48,6 +48,8 @@ pub(crate) fn carried(
 }
 
 fn kept_aside(before: &FileState, at: &EntryName, aside: &FileName) -> Option<Conflict> {
+    // Told a second time, it is on record.
+    before.copies.get(at).filter(|copy| copy.aside.as_ref() == Some(aside))?;
     let winner = before.record.as_ref()?.origin.clone();
     Some(Conflict { loser: at.clone(), winner, aside: Some(aside.clone()) })
 }

@@ -148,7 +148,6 @@ impl World {
         if let Some(before) = self.file(at, to) {
             self.superseded.insert(before.content);
         }
-        self.superseded.remove(&file.content);
         self.put(at, to, file.content, file.modified, file.mode);
     }
 
@@ -384,11 +383,13 @@ impl World {
         }
         for round in 0.. {
             assert!(round < 60, "it never comes to rest: {:#?}", self.index);
+            let before = self.index.clone();
             for at in self.entries() {
                 self.scan(&at);
             }
             let busy = |world: &Self, at: &EntryName| !world.pending(at).is_empty() || world.hands.contains_key(at);
-            if !self.entries().iter().any(|at| busy(self, at)) {
+            // What was looked at before the scan may have been told during it.
+            if self.index == before && !self.entries().iter().any(|at| busy(self, at)) {
                 break;
             }
             for at in self.entries() {
