@@ -24,6 +24,10 @@ const TICK: Duration = Duration::from_millis(500);
 const FEW: usize = 20;
 /// What was noticed within so long was at once.
 const AT_ONCE: Duration = Duration::from_secs(2);
+/// A scan for doubtful deletions waits until there was none for so long, so that it sees all of them.
+const DOUBT_QUIET: Duration = Duration::from_secs(1);
+/// But no longer than this.
+const DOUBT_MAX: Duration = Duration::from_secs(10);
 /// What is told to the referee at a time.
 const BATCH: usize = 300;
 /// A local entry is scanned this often although it is watched (§4.2 11).
@@ -62,6 +66,8 @@ pub(super) struct Session<'a> {
     pub(super) unreadable: BTreeMap<FileName, String>,
     /// What the last scan could not list.
     pub(super) unlisted: Option<String>,
+    /// When deletions were first doubted since the last scan, and when last.
+    pub(super) doubted: Option<(Instant, Instant)>,
     /// Deletions that were believed a moment ago.
     deleted: VecDeque<(Instant, usize)>,
     /// What this session said is wrong.
@@ -91,6 +97,7 @@ impl<'a> Session<'a> {
             scan_wanted: true,
             unreadable: BTreeMap::new(),
             unlisted: None,
+            doubted: None,
             deleted: VecDeque::new(),
             said: entry.problem.clone(),
         };
@@ -106,7 +113,7 @@ impl<'a> Session<'a> {
     pub(super) async fn run(mut self, failures: &mut u32) -> Result<Ended> {
         let mut tick = interval(TICK);
         loop {
-            if self.scan_wanted || self.scan_at <= self.room.catalog.now() {
+            if self.scan_wanted || self.is_doubt_due() || self.scan_at <= self.room.catalog.now() {
                 self.pass().await?;
                 *failures = 0;
             }
@@ -223,13 +230,20 @@ impl<'a> Session<'a> {
         Ok(bytes)
     }
 
-    /// Whether so many deletions are believed without a scan; if not, one is wanted.
+    fn is_doubt_due(&self) -> bool {
+        let now = Instant::now();
+        let is_due = |(first, last)| now >= last + DOUBT_QUIET || now >= first + DOUBT_MAX;
+        self.doubted.is_some_and(is_due)
+    }
+
+    /// Whether so many deletions are believed without a scan; if not, one is due in a moment.
     fn are_few(&mut self, missing: usize) -> bool {
         let now = Instant::now();
         self.deleted.retain(|(at, _)| now.duration_since(*at) < AT_ONCE);
         let recent: usize = self.deleted.iter().map(|(_, count)| count).sum();
         if self.held.is_some() || recent + missing > FEW {
-            self.scan_wanted |= self.held.is_none();
+            let first = self.doubted.map_or(now, |(first, _)| first);
+            self.doubted = Some((first, now)).filter(|_| self.held.is_none());
             return false;
         }
         self.deleted.push_back((now, missing));

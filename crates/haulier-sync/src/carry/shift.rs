@@ -138,6 +138,11 @@ impl<'h> Shift<'h> {
     async fn read_work(&mut self) -> Result<()> {
         while self.waiting.len() < SMALL_AT_ONCE && self.waiting.len() + self.waiting_large.len() < WAITING_MAX {
             let Some(sort) = ORDER.get(self.cursor.sort) else { return Ok(()) };
+            // What is about to be deleted may be what a fetch can rename: those go first.
+            let may_rename = !(self.small.is_empty() && self.waiting.is_empty() && self.waiting_large.is_empty());
+            if *sort == Pending::Delete && self.cursor.after.is_none() && may_rename {
+                return Ok(());
+            }
             let mut tx = self.hands.carrier.catalog.read().await?;
             if *sort == Pending::Fetch {
                 self.hands.set_active(entries::active(&mut tx).await?);
