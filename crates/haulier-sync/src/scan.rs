@@ -64,7 +64,8 @@ impl Scan {
     /// Those of the catalogue; also when the entry cannot be listed at all.
     pub(crate) async fn begin(catalog: &Catalog, at: &EntryName, driver: &Driver) -> Result<Self> {
         let index = Index::load(catalog, at).await?;
-        let listing = driver.list().await?;
+        // Asked once more after its end.
+        let listing = driver.list().await?.fuse().boxed();
         let (catalog, at, driver) = (catalog.clone(), at.clone(), driver.clone());
         Ok(Self { catalog, at, driver, index, listing, listed: 0, faults: Vec::new(), place: 0 })
     }

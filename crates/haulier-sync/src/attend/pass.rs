@@ -37,7 +37,7 @@ impl Session<'_> {
     pub(super) async fn pass(&mut self) -> Result<()> {
         let began = Instant::now();
         // Who wants one from here on wants another one.
-        self.scan_wanted = false;
+        (self.scan_wanted, self.doubted) = (false, None);
         self.unreadable.clear();
         let mut scan = Scan::begin(&self.room.catalog, &self.at, &self.driver).await?;
         let shown = self.room.passes.begin(&self.at, scan.known(), self.room.catalog.now());

@@ -1,6 +1,6 @@
 //! An open entry being attended: notices become looks, looks become observations. Scanning is the neighbour's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -20,8 +20,14 @@ use crate::watch::{self, Dirty, Lost, Notices, Watch};
 
 /// How often the root and the clock are looked at.
 const TICK: Duration = Duration::from_millis(500);
-/// More deletions than this in one batch are not believed before everything was scanned (§4.2 10).
+/// More deletions than this at once are not believed before everything was scanned (§4.2 10).
 const FEW: usize = 20;
+/// What was noticed within so long was at once.
+const AT_ONCE: Duration = Duration::from_secs(2);
+/// A scan for doubtful deletions waits until there was none for so long, so that it sees all of them.
+const DOUBT_QUIET: Duration = Duration::from_secs(1);
+/// But no longer than this.
+const DOUBT_MAX: Duration = Duration::from_secs(10);
 /// What is told to the referee at a time.
 const BATCH: usize = 300;
 /// A local entry is scanned this often although it is watched (§4.2 11).
@@ -60,6 +66,10 @@ pub(super) struct Session<'a> {
     pub(super) unreadable: BTreeMap<FileName, String>,
     /// What the last scan could not list.
     pub(super) unlisted: Option<String>,
+    /// When deletions were first doubted since the last scan, and when last.
+    pub(super) doubted: Option<(Instant, Instant)>,
+    /// Deletions that were believed a moment ago.
+    deleted: VecDeque<(Instant, usize)>,
     /// What this session said is wrong.
     said: Option<String>,
 }
@@ -87,6 +97,8 @@ impl<'a> Session<'a> {
             scan_wanted: true,
             unreadable: BTreeMap::new(),
             unlisted: None,
+            doubted: None,
+            deleted: VecDeque::new(),
             said: entry.problem.clone(),
         };
         session.start_watching().await?;
@@ -101,7 +113,7 @@ impl<'a> Session<'a> {
     pub(super) async fn run(mut self, failures: &mut u32) -> Result<Ended> {
         let mut tick = interval(TICK);
         loop {
-            if self.scan_wanted || self.scan_at <= self.room.catalog.now() {
+            if self.scan_wanted || self.is_doubt_due() || self.scan_at <= self.room.catalog.now() {
                 self.pass().await?;
                 *failures = 0;
             }
@@ -211,14 +223,31 @@ impl<'a> Session<'a> {
         let (mut observations, bytes) = self.inspect(looks).await?;
         let is_missing = |observation: &Observation| observation.seen == Seen::Missing;
         let missing = observations.iter().filter(|observation| is_missing(observation)).count();
-        if missing > FEW {
-            self.scan_wanted = true;
-        }
-        if missing > FEW || self.held.is_some() {
+        if missing > 0 && !self.are_few(missing) {
             observations.retain(|observation| !is_missing(observation));
         }
         self.observe(observations).await?;
         Ok(bytes)
+    }
+
+    fn is_doubt_due(&self) -> bool {
+        let now = Instant::now();
+        let is_due = |(first, last)| now >= last + DOUBT_QUIET || now >= first + DOUBT_MAX;
+        self.doubted.is_some_and(is_due)
+    }
+
+    /// Whether so many deletions are believed without a scan; if not, one is due in a moment.
+    fn are_few(&mut self, missing: usize) -> bool {
+        let now = Instant::now();
+        self.deleted.retain(|(at, _)| now.duration_since(*at) < AT_ONCE);
+        let recent: usize = self.deleted.iter().map(|(_, count)| count).sum();
+        if self.held.is_some() || recent + missing > FEW {
+            let first = self.doubted.map_or(now, |(first, _)| first);
+            self.doubted = Some((first, now)).filter(|_| self.held.is_none());
+            return false;
+        }
+        self.deleted.push_back((now, missing));
+        true
     }
 
     /// Looks closely, and notes what could not be read or has to be looked at again. Says how many bytes were read.

@@ -139,16 +139,14 @@ impl<'h> Shift<'h> {
     async fn read_work(&mut self) -> Result<()> {
         while self.waiting.len() < SMALL_AT_ONCE && self.waiting.len() + self.waiting_large.len() < WAITING_MAX {
             let Some(sort) = ORDER.get(self.cursor.sort) else { return Ok(()) };
+            // What is about to be removed may be what a fetch can rename: those go first.
             let fetching = !self.waiting.is_empty() || !self.small.is_empty();
-            if *sort == Pending::Delete && fetching && self.hands.leaving.load(Ordering::Relaxed) {
-                // What is fetched now may be had by renaming what would be removed.
+            if *sort == Pending::Delete && self.cursor.after.is_none() && fetching {
                 return Ok(());
             }
             let mut tx = self.hands.carrier.catalog.read().await?;
             if *sort == Pending::Fetch {
                 self.hands.set_active(entries::active(&mut tx).await?);
-            }
-            if self.cursor.after.is_none() && *sort == Pending::Fetch {
                 let leaving = copies::page_pending(&mut tx, self.hands.at, Pending::Delete, None, 1).await?;
                 self.hands.leaving.store(!leaving.is_empty(), Ordering::Relaxed);
             }

@@ -67,7 +67,12 @@ impl Drivers {
             let url = format!("file://{}", utf8_percent_encode(root, PLAIN_PATH));
             self.storages.check_target(&url, &Value::Null)?;
         }
-        let local = LocalStorage::confined(Path::new(root)).await?;
+        let local = match LocalStorage::confined(Path::new(root)).await {
+            Err(error) if is_missing(root.to_owned()).await => {
+                return Err(Error::not_found(error.message()).caused_by(error));
+            }
+            opened => opened?,
+        };
         let folder = local.base().to_owned();
         Ok(Driver(Arc::new(Inner {
             storage: Arc::new(local.clone()),
@@ -129,6 +134,11 @@ impl Drivers {
         let location = self.storages.open_target(&format!("{scheme}://{rest}/{root}"), &Value::Object(dav));
         Ok(options.remote(location?, 0.3, options.seconds("changes_timer", 60)?))
     }
+}
+
+async fn is_missing(root: String) -> bool {
+    let looking = tokio::task::spawn_blocking(move || std::fs::metadata(root));
+    looking.await.is_ok_and(|found| found.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound))
 }
 
 fn bracketed(host: &str) -> String {

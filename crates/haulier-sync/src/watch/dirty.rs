@@ -88,9 +88,12 @@ impl Dirty {
     /// A file or a folder went from there.
     pub(crate) fn went(&mut self, name: FileName, now: Instant) {
         self.folders.remove(&name);
-        self.put(name.clone(), now + PAIRED, true);
-        self.gone.insert(name, (now + PAIRED, None));
-        self.bound();
+        // A folder says it twice: for itself, and for the one it was in.
+        if !self.gone.contains_key(&name) {
+            self.put(name.clone(), now + PAIRED, true);
+            self.gone.insert(name, (now + PAIRED, None));
+            self.bound();
+        }
     }
 
     /// Something came there by a rename, from wherever.
@@ -101,9 +104,12 @@ impl Dirty {
 
     /// What went and what came are one.
     pub(crate) fn renamed(&mut self, from: &FileName, to: FileName) {
-        if let Some((_, now_called)) = self.gone.get_mut(from) {
-            *now_called = Some(to);
-        }
+        let Some((due, now_called)) = self.gone.get_mut(from) else { return };
+        let due = *due;
+        *now_called = Some(to.clone());
+        // The same instant, or one would be looked at and told before the other.
+        self.put(from.clone(), due, true);
+        self.put(to, due, true);
     }
 
     /// A folder appeared: it is watched, and what is in it looked at.
@@ -202,8 +208,9 @@ mod tests {
         assert!(dirty.take(now, 9).is_empty());
         dirty.came(name("b"), now + Duration::from_millis(1));
         dirty.renamed(&name("a"), name("b"));
+        dirty.went(name("a"), now + Duration::from_millis(2));
         dirty.take_folders();
-        let notices = dirty.take(now + Duration::from_millis(6), 9);
+        let notices = dirty.take(now + PAIRED, 9);
         assert_eq!(notices.names, [noticed("a", true), noticed("b", true)]);
         assert_eq!(notices.gone, [(name("a"), Some(name("b")))]);
         assert_eq!(dirty.due(now), None);
