@@ -4,6 +4,8 @@
 
 mod anew;
 mod events;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +17,7 @@ use haulier_catalog::{Catalog, Tx};
 use haulier_work::TaskContext;
 
 use crate::carry::Done;
-use crate::model::{EntryName, Fid, FileName, FileState, Observation};
+use crate::model::{EntryName, FileName, FileState, Observation};
 use crate::plan::{ConflictPolicy, Law, Verdict, carried, observe};
 use crate::rules::RuleSet;
 use crate::store::files::{self, Hold};
