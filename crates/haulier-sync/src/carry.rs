@@ -109,6 +109,8 @@ impl Carrier {
                 }
                 shift::Shift::new(&hands).work().await?;
                 if ctx.task().attempt > 1 {
+                    // Again: the last thing that the one before us began may have been done after we began.
+                    hands.adopt_kept().await?;
                     driver.sweep(LABEL).await?;
                 }
             }

@@ -80,8 +80,8 @@ async fn keeping(storage: &dyn Storage, folder: &ObjectPath) {
     let (path, keep) = (folder.join("kept"), folder.join("old/versions/1"));
     put(storage, &path, b"old").await;
     let how = WriteRequest { keep_old: Some(keep.clone()), ..guarded(guard_of(storage, &path).await) };
-    write(storage, &path, b"new", how.clone()).await.expect("it was that version");
-    assert_eq!((bytes_of(storage, &path).await, bytes_of(storage, &keep).await), (b"new".to_vec(), b"old".to_vec()));
+    write(storage, &path, b"newer", how.clone()).await.expect("it was that version");
+    assert_eq!((bytes_of(storage, &path).await, bytes_of(storage, &keep).await), (b"newer".to_vec(), b"old".to_vec()));
     let second = folder.join("old/versions/2");
     let late = WriteRequest { keep_old: Some(second.clone()), ..how };
     assert_refused(write(storage, &path, b"lost", late).await);
@@ -89,10 +89,10 @@ async fn keeping(storage: &dyn Storage, folder: &ObjectPath) {
     let seen = guard_of(storage, &path).await;
     let taken = WriteRequest { keep_old: Some(keep.clone()), ..guarded(seen.clone()) };
     write(storage, &path, b"lost", taken).await.expect_err("something is there already");
-    assert_eq!((bytes_of(storage, &path).await, bytes_of(storage, &keep).await), (b"new".to_vec(), b"old".to_vec()));
+    assert_eq!((bytes_of(storage, &path).await, bytes_of(storage, &keep).await), (b"newer".to_vec(), b"old".to_vec()));
     storage.remove_guarded(&path, &seen, Some(&second)).await.expect("it is that version");
     assert_eq!(storage.stat(&path).await.expect_err("it is gone").kind(), ErrorKind::NotFound);
-    assert_eq!(bytes_of(storage, &second).await, *b"new");
+    assert_eq!(bytes_of(storage, &second).await, *b"newer");
 }
 
 async fn renaming(storage: &dyn Storage, folder: &ObjectPath) {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::pin::pin;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt};
@@ -138,18 +139,16 @@ impl<'h> Shift<'h> {
     async fn read_work(&mut self) -> Result<()> {
         while self.waiting.len() < SMALL_AT_ONCE && self.waiting.len() + self.waiting_large.len() < WAITING_MAX {
             let Some(sort) = ORDER.get(self.cursor.sort) else { return Ok(()) };
-            // What is about to be deleted may be what a fetch can rename: those go first.
-            let may_rename = !(self.small.is_empty() && self.waiting.is_empty() && self.waiting_large.is_empty());
-            if *sort == Pending::Delete && self.cursor.after.is_none() && may_rename {
+            // What is about to be removed may be what a fetch can rename: those go first.
+            let fetching = !self.waiting.is_empty() || !self.small.is_empty();
+            if *sort == Pending::Delete && self.cursor.after.is_none() && fetching {
                 return Ok(());
             }
             let mut tx = self.hands.carrier.catalog.read().await?;
             if *sort == Pending::Fetch {
                 self.hands.set_active(entries::active(&mut tx).await?);
-            }
-            if self.cursor.after.is_none() && *sort == Pending::Fetch {
                 let leaving = copies::page_pending(&mut tx, self.hands.at, Pending::Delete, None, 1).await?;
-                self.hands.leaving.store(!leaving.is_empty(), std::sync::atomic::Ordering::Relaxed);
+                self.hands.leaving.store(!leaving.is_empty(), Ordering::Relaxed);
             }
             let page = copies::page_pending(&mut tx, self.hands.at, *sort, self.cursor.after.as_ref(), PAGE).await?;
             drop(tx);
@@ -169,7 +168,11 @@ impl<'h> Shift<'h> {
         if self.busy.contains_key(&work.fid) {
             return;
         }
-        let large = job.copy.pending == Some(Pending::Fetch) && job.record.size_bytes > LARGE_BYTES;
+        // What may be renamed is done before anything is removed, however large it is.
+        let renamed = self.hands.leaving.load(Ordering::Relaxed) && job.record.content.is_some();
+        let renamed = renamed && job.copy.state.is_none();
+        let fetched = job.copy.pending == Some(Pending::Fetch);
+        let large = fetched && job.record.size_bytes > LARGE_BYTES && !renamed;
         let busy = Busy { number: job.record.number, stop: CancellationToken::new() };
         self.busy.insert(work.fid.clone(), busy);
         if large { self.waiting_large.push_back(work) } else { self.waiting.push_back(work) }

@@ -107,6 +107,14 @@ pub(super) fn check_version(request: &ReadRequest, headers: &HeaderMap, meta: &O
     }
 }
 
+/// Whether a version that was known by size and date is what was found, though the server gives a tag by now.
+pub(in crate::connectors) fn is_same_by_date(version: &Version, found: &ObjectMeta) -> bool {
+    let known = version.as_str().strip_prefix(BY_DATE).and_then(|text| text.split_once(';'));
+    known.is_some_and(|(size, text)| {
+        size.parse().ok() == found.size && date(text).is_some_and(|at| found.modified == Some(at))
+    })
+}
+
 /// The value for `If-Range` that a version stands for.
 pub(super) fn if_range(version: &Version) -> Option<&str> {
     let text = version.as_str();

@@ -23,7 +23,7 @@ use crate::connectors::options::join_strictly;
 use crate::connectors::temp_name::{is_temp_name, temp_name};
 use crate::{
     Capabilities, Guard, ListedObject, Location, ObjectKind, ObjectMeta, ObjectPath, ObjectRead, ObjectWriter,
-    Placement, ReadRequest, Storage, WriteRequest, guard,
+    Placement, ReadRequest, Storage, WriteRequest,
 };
 use server::Server;
 
@@ -138,7 +138,7 @@ impl Storage for DavStorage {
 
     async fn remove_guarded(&self, path: &ObjectPath, guard: &Guard, keep_as: Option<&ObjectPath>) -> Result<()> {
         let Some(keep) = keep_as else {
-            guard::look(self, path, guard).await?;
+            write::check_target(&self.server, object(path)?, guard).await?;
             return self.delete(path).await;
         };
         match self.rename(path, guard, keep).await {

@@ -10,6 +10,7 @@ use tokio::sync::Mutex;
 use super::server::Server;
 use super::upload::Upload;
 use super::{is_a_directory, missing_is_none, split, temp_key};
+use crate::connectors::http::answer;
 use crate::{Flushed, Guard, ObjectKind, ObjectMeta, ObjectWriter, WriteRequest, Written};
 
 pub(super) async fn open(server: Arc<Server>, key: &str, request: &WriteRequest) -> Result<DavWriter> {
@@ -36,7 +37,10 @@ pub(super) async fn open(server: Arc<Server>, key: &str, request: &WriteRequest)
 pub(super) async fn check_target(server: &Server, key: &str, guard: &Guard) -> Result<Option<ObjectMeta>> {
     match missing_is_none(server.stat(key).await)? {
         Some(meta) if meta.kind == ObjectKind::Directory => Err(is_a_directory()),
-        found => guard.check(found.as_ref()).map(|()| found),
+        found => match (guard, &found) {
+            (Guard::Version(known), Some(meta)) if answer::is_same_by_date(known, meta) => Ok(found),
+            _ => guard.check(found.as_ref()).map(|()| found),
+        },
     }
 }
 
