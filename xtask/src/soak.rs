@@ -40,5 +40,5 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
 /// The tests of S3 against a gateway of Ceph, which is older than most and widely used. That it cannot be had is a failure.
 fn ceph() -> Result<()> {
     let ceph = Ceph::start().map_err(|error| format!("no Ceph to test S3 against: {error}"))?;
-    run_s3_tests(&Servers::only_s3(ceph, Ceph::settings, "checksums"), &[])
+    run_s3_tests(&Servers::only_s3(ceph, Ceph::settings, "checksums,encoded_sources"), &[])
 }

@@ -24,7 +24,8 @@ use nginx::Nginx;
 pub(crate) use seaweed::Seaweed;
 use sshd::Sshd;
 
-/// Tells the tests of S3 what their server does otherwise than S3: a list of `odd_keys` and `checksums`.
+/// Tells the tests of S3 what their server does otherwise than S3: a list of
+/// `odd_keys`, `checksums` and `encoded_sources`.
 const S3_LACKS: &str = "HAULIER_TEST_S3_LACKS";
 /// How long a server may take until it answers.
 const START_MAX: Duration = Duration::from_secs(90);

@@ -88,7 +88,7 @@ pub(super) async fn complete(
     };
     // Where checksums cannot tell the new object from one that was there, its identity has to.
     let before = match sums.whole {
-        Some(_) if bucket.store.may_report() => None,
+        Some(_) if bucket.store.does_report() => None,
         _ => Some(read::head(bucket, key, false).await.ok().and_then(|found| found.e_tag().map(str::to_owned))),
     };
     let said = match request_complete(bucket, key, upload, parts, size, sums.whole.clone()).await {
@@ -163,14 +163,18 @@ async fn prove(
     let Fresh { size, etag, mut said } = fresh;
     let length = i64::try_from(size).ok();
     let mut meta = meta_of(length, etag.as_deref(), None);
-    if said.is_none() && kind.declared().is_some() && look {
+    // Some stores do not name the version of an object that was made of parts.
+    let nameless = etag.is_none();
+    if nameless || said.is_none() && kind.declared().is_some() && look {
         let found = read::head(bucket, key, true).await?;
         let seen = meta_of(found.content_length(), found.e_tag(), found.last_modified());
         // Another one may have been put in its place by now; that says nothing about ours.
         if meta.version.is_none() || seen.version == meta.version {
             refuse_size(bucket, key, &seen, size).await?;
-            said = reported!(kind, found).map(str::to_owned);
-            bucket.store.note_report(said.is_some());
+            said = said.or_else(|| reported!(kind, found).map(str::to_owned));
+            if kind.declared().is_some() {
+                bucket.store.note_report(said.is_some());
+            }
             meta = seen;
         }
     } else if said.is_some() {

@@ -1,7 +1,7 @@
 //! S3 against real servers, one at a time, which the test command starts and names in `HAULIER_TEST_S3`.
 //!
 //! What a server does otherwise than S3 stands in `HAULIER_TEST_S3_LACKS`: `odd_keys` when it does not keep every key,
-//! `checksums` when it computes none.
+//! `checksums` when it computes none, `encoded_sources` when its copies by parts find plain keys only.
 
 mod faults;
 mod refusals;

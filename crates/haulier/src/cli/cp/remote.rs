@@ -17,6 +17,7 @@ use super::local::{Copier, name_of};
 use super::place::Place;
 use super::state::Memory;
 use super::summary::Tally;
+use super::there::There;
 use crate::cli::{Failure, Outcome, Output, interrupted};
 
 /// Objects copied at once.
@@ -32,6 +33,7 @@ struct Tree {
     /// Whether the target takes every key, as object stores do, or only paths of plain names.
     any_key: bool,
     ignore_times: bool,
+    there: There,
 }
 
 /// Copies a tree.
@@ -50,7 +52,8 @@ pub(super) async fn copy(args: &CpArgs, copier: Copier, source: &Place, target: 
     let urls = [source.url.clone(), target.url.clone()];
     let _alone = Memory::of(&name_of(&["tree", &urls[0], &urls[1]])).lock().map_err(failed)?;
     let stop = copier.stop.clone();
-    let tree = Arc::new(Tree { copier, source: from, target: to, urls, any_key, ignore_times: args.ignore_times });
+    let (ignore_times, there) = (args.ignore_times, There::look(&to).await);
+    let tree = Arc::new(Tree { copier, source: from, target: to, urls, any_key, ignore_times, there });
     let began = Instant::now();
     let interrupt = async {
         interrupted().await;
@@ -157,7 +160,7 @@ async fn try_copy(tree: &Tree, object: &ListedObject) -> Result<Copied> {
         return Err(Error::invalid("its name is no path below the target: a part of it is empty, \".\" or \"..\""));
     }
     let target = Location { storage: tree.target.storage.clone(), path: tree.target.path.join(relative) };
-    if !tree.ignore_times && is_there(&object.meta, &target).await {
+    if !tree.ignore_times && is_there(&object.meta, tree.there.find(&target).await) {
         return Ok(Copied::Before);
     }
     let source = Location { storage: tree.source.storage.clone(), path: object.path.clone() };
@@ -187,9 +190,9 @@ fn is_plain(key: &str) -> bool {
 }
 
 /// Whether the target holds as many bytes, written no earlier than the source changed.
-async fn is_there(source: &ObjectMeta, target: &Location) -> bool {
+fn is_there(source: &ObjectMeta, there: Option<ObjectMeta>) -> bool {
     // A target that cannot be looked at is copied to, and that says why it fails.
-    let Ok(there) = target.storage.stat(&target.path).await else { return false };
+    let Some(there) = there else { return false };
     let same_size = source.size.is_some() && there.size == source.size;
     let not_older = matches!((source.modified, there.modified), (Some(source), Some(there)) if there >= source);
     there.kind == ObjectKind::Regular && same_size && not_older

@@ -32,7 +32,8 @@ async fn large_objects_go_up_and_come_down_in_parts() {
 #[tokio::test]
 async fn objects_are_copied_inside_the_store() {
     let bytes = pattern(2 * PART + 123);
-    let from = open("copy/from a+b%é");
+    // A store may copy by parts what has a plain key, and nothing else.
+    let from = open(if lacks("encoded_sources") { "copy/from" } else { "copy/from a+b%é" });
     put(&from, &bytes).await.unwrap();
     let source = from.storage.store_source(&from.path).await.unwrap().unwrap();
     assert_eq!(source.size, bytes.len() as u64);
@@ -137,7 +138,14 @@ async fn odd_keys_are_copied_inside_the_store_and_uploaded_in_parts() {
             let writer = copy.storage.write(&copy.path, request("copy")).await.unwrap();
             let mut at = 0;
             while at < source.size {
-                at += writer.copy_within(&source, at, at, most).await.unwrap().unwrap();
+                match writer.copy_within(&source, at, at, most).await {
+                    Ok(copied) => at += copied.unwrap(),
+                    Err(error) if lacks("encoded_sources") => {
+                        assert_eq!(error.kind(), ErrorKind::Unavailable, "{key:?}: {error:?}");
+                        return writer.abort().await.unwrap();
+                    }
+                    Err(error) => panic!("{key:?} {name}: {error:?}"),
+                }
             }
             writer.finish(source.size).await.unwrap();
             assert!(get(&copy).await.unwrap() == bytes, "{key:?} {name}");
