@@ -113,7 +113,12 @@ impl Ceph {
         let (map, ring) = (map.display().to_string(), self.folder.join("keyring").display().to_string());
         output(&mut self.command("ceph-mon", &["-i", "a", "--mkfs", "--monmap", &map, "--keyring", &ring]))?;
         self.launch("ceph-mon", &["-i", "a", "-f"])?;
-        output(&mut self.command("ceph", &["--connect-timeout", "60", "-s"])).map(drop)
+        let log = self.folder.join("log/mon.a.log");
+        // A monitor ends when the disk is nearly full, and says so there.
+        match output(&mut self.command("ceph", &["--connect-timeout", "60", "-s"])) {
+            Err(error) => Err(format!("{error}\n{}", end_of(&log)).into()),
+            Ok(_) => Ok(()),
+        }
     }
 
     fn store(&mut self) -> Result<()> {

@@ -15,8 +15,9 @@ use super::read::head;
 use super::upload::{Part, Upload};
 use crate::{StoreSource, Version};
 
-/// Larger objects are copied part by part, so that the copy can be stopped and gone on with.
-pub(super) const WHOLE_MAX: u64 = 1 << 30;
+/// Larger objects are copied part by part: no store copies more in one request. That one request is the quicker way,
+/// since a checksum of the whole is not computed again.
+pub(super) const WHOLE_MAX: u64 = 5_000_000_000;
 /// Parts that the store copies at once.
 const AT_ONCE: usize = 4;
 /// Parts of one call, after which the caller may stop.

@@ -164,7 +164,7 @@ async fn prove(
     let length = i64::try_from(size).ok();
     let mut meta = meta_of(length, etag.as_deref(), None);
     // Some stores do not name the version of an object that was made of parts.
-    let nameless = etag.is_none();
+    let nameless = meta.version.is_none();
     if nameless || said.is_none() && kind.declared().is_some() && look {
         let found = read::head(bucket, key, true).await?;
         let seen = meta_of(found.content_length(), found.e_tag(), found.last_modified());
