@@ -38,7 +38,8 @@ pub(crate) fn build(package: &str, profile: &str) -> Result<PathBuf> {
 
 /// Runs a cargo that tells what it builds as JSON, and gives the file of one program among that.
 pub(crate) fn built(command: &mut Command, program: &str) -> Result<PathBuf> {
-    output(command)?
+    // It may take minutes, and says there how far it is.
+    output(command.stderr(Stdio::inherit()))?
         .lines()
         .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
         .filter(|message| message["target"]["name"] == program && message["profile"]["test"] == false)
