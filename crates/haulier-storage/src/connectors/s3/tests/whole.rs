@@ -61,7 +61,11 @@ async fn objects_are_copied_inside_the_store() {
     let writer = parts.storage.write(&parts.path, request("copy")).await.unwrap();
     writer.copy_within(&source, 0, 0, source.size).await.unwrap();
     assert_eq!(writer.finish(source.size).await.unwrap_err().kind(), ErrorKind::Unavailable, "the source changed");
-    assert!(get(&parts).await.unwrap() == bytes);
+    // A store that copies whatever is there has lost the old object by then; the wrong one is not left.
+    match get(&parts).await {
+        Err(error) if lacks("checksums") => assert_eq!(error.kind(), ErrorKind::NotFound),
+        kept => assert!(kept.unwrap() == bytes),
+    }
 }
 
 #[tokio::test]
