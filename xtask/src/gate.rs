@@ -1,9 +1,10 @@
 //! The gates a change passes: format, lint, tidy, tests, snapshots, documents.
 
+use std::path::PathBuf;
 use std::process::Command;
 
-use crate::process::{Result, cargo, find, output, run, step, succeeds};
-use crate::servers::Servers;
+use crate::process::{Result, built, cargo, find, output, run, step, succeeds};
+use crate::servers::{EXACT_S3, ExactS3, Servers};
 use crate::{docs, tidy};
 
 /// Format, lint, tidy.
@@ -26,9 +27,15 @@ pub(crate) fn test(filter: &[String]) -> Result<()> {
     if filter.is_empty() {
         check()?;
     }
+    let exact = build_tests()?;
     run_tests(&["--workspace"], |command| {
         command.args(filter);
     })?;
+    // A filter that is more than names is for the one run only.
+    if !filter.iter().any(|word| word.starts_with('-')) {
+        let exact = Servers::only_s3(ExactS3::start(&exact)?, ExactS3::settings, "");
+        run_s3_tests(&exact, filter)?;
+    }
     if filter.is_empty() {
         docs::run(&["--check".to_owned()])?;
     }
@@ -53,6 +60,33 @@ pub(crate) fn dev(arguments: &[String]) -> Result<()> {
 /// What a merge asks for.
 pub(crate) fn ci() -> Result<()> {
     test(&[])
+}
+
+/// Builds all tests, and gives the program among them that is a server for some: built by itself, it would have other
+/// features of the same libraries, which would be compiled twice.
+pub(crate) fn build_tests() -> Result<PathBuf> {
+    step("cargo test --no-run");
+    let mut command = cargo(["test", "--workspace", "--no-run", "--message-format", "json-render-diagnostics"]);
+    built(&mut command, EXACT_S3)
+}
+
+/// Runs the tests of S3 once more, against another server; a filter leaves some of them, or none.
+pub(crate) fn run_s3_tests(server: &Servers, filter: &[String]) -> Result<()> {
+    const TESTS: &str = "connectors::s3::tests::";
+    let mut command = if has_nextest() {
+        step("cargo nextest run, S3 only");
+        let mut command = cargo(["nextest", "run", "--workspace", "--no-tests", "pass"]);
+        let named: String = filter.iter().map(|name| format!(" & test({name})")).collect();
+        command.args(["-E", &format!("package(haulier-storage) & test({TESTS}){named}")]);
+        command
+    } else {
+        step("cargo test, S3 only");
+        let mut command = cargo(["test", "--workspace", "--lib", "--"]);
+        command.arg(TESTS);
+        command
+    };
+    server.tell(&mut command);
+    run(&mut command)
 }
 
 /// Runs the tests of some packages with the servers they need at hand; `arrange` adds what this run is about.

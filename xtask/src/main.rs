@@ -70,8 +70,8 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "soak",
-        arguments: "[ROUNDS] [DATABASE]",
-        about: "kill the server at random points, 1,000 times on sqlite and postgres unless told otherwise",
+        arguments: "[ROUNDS] [DATABASE|ceph]",
+        about: "S3 against Ceph; then kill the server at random points, 1,000 times on sqlite and postgres",
         run: soak::run,
     },
     Command {

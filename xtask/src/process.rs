@@ -22,7 +22,7 @@ pub(crate) fn cargo<const N: usize>(arguments: [&str; N]) -> Command {
 
 /// Builds a program of the workspace and gives the file cargo made.
 pub(crate) fn build(package: &str, profile: &str) -> Result<PathBuf> {
-    let messages = output(&mut cargo([
+    let mut command = cargo([
         "build",
         "--package",
         package,
@@ -32,13 +32,20 @@ pub(crate) fn build(package: &str, profile: &str) -> Result<PathBuf> {
         profile,
         "--message-format",
         "json-render-diagnostics",
-    ]))?;
-    messages
+    ]);
+    built(&mut command, package)
+}
+
+/// Runs a cargo that tells what it builds as JSON, and gives the file of one program among that.
+pub(crate) fn built(command: &mut Command, program: &str) -> Result<PathBuf> {
+    // It may take minutes, and says there how far it is.
+    output(command.stderr(Stdio::inherit()))?
         .lines()
         .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter(|message| message["target"]["name"] == program && message["profile"]["test"] == false)
         .filter_map(|message| message["executable"].as_str().map(PathBuf::from))
         .next_back()
-        .ok_or_else(|| format!("cargo named no program for {package}").into())
+        .ok_or_else(|| format!("cargo named no program {program}").into())
 }
 
 /// Says what comes next.

@@ -1,7 +1,8 @@
 //! Runs too long for a merge. Knows how to start them; the tests know what they prove.
 
-use crate::gate::{has_nextest, run_tests};
+use crate::gate::{has_nextest, run_s3_tests, run_tests};
 use crate::process::{Result, step};
+use crate::servers::{Ceph, Servers};
 
 /// Kills of each kill loop.
 const ROUNDS: u32 = 1_000;
@@ -11,21 +12,29 @@ const HISTORIES: u32 = 100_000;
 const COPY_BYTES: u64 = 1_200_000_007;
 const DATABASES: [&str; 2] = ["sqlite", "postgres"];
 
-/// Everything, or one of it: `large-copy`, `histories [NUMBER]`, or the kill loops: `[ROUNDS] [sqlite|postgres]`, on
+/// Everything, or one of it: `ceph`, `large-copy`, `histories [NUMBER]`, or the kill loops: `[ROUNDS] [sqlite|postgres]`, on
 /// both databases unless told otherwise.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         [] => {
+            ceph()?;
             large_copy()?;
             histories(HISTORIES)?;
             kills(&[])
         }
+        ["ceph"] => ceph(),
         ["large-copy"] => large_copy(),
         ["histories"] => histories(HISTORIES),
         ["histories", number] => histories(number.parse()?),
         rounds_and_database => kills(rounds_and_database),
     }
+}
+
+/// The tests of S3 against a gateway of Ceph, which is older than most and widely used. That it cannot be had is a failure.
+fn ceph() -> Result<()> {
+    let ceph = Ceph::start().map_err(|error| format!("no Ceph to test S3 against: {error}"))?;
+    run_s3_tests(&Servers::only_s3(ceph, Ceph::settings, "checksums,encoded_sources"), &[])
 }
 
 /// A copy inside an object store.

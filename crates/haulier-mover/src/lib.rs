@@ -399,9 +399,10 @@ fn refuse_unexpected(found: Option<&Checksum>, expected: Option<&Checksum>) -> R
 
 /// A file may change behind an open handle, so its identity is compared once more.
 ///
-/// A source that cannot be looked at again keeps its promise through the version in every read.
+/// A source that cannot be looked at again keeps its promise through the version in every read; so does one whose
+/// reads never mix versions, which is not asked in vain.
 async fn refuse_changed_source(mv: &Move, version: Option<&Version>) -> Result<()> {
-    let Some(version) = version else { return Ok(()) };
+    let Some(version) = version.filter(|_| !mv.source.storage.capabilities().one_version) else { return Ok(()) };
     match timeout(mv.options.stall, mv.source.storage.stat(&mv.source.path)).await {
         Ok(Ok(meta)) if meta.version.as_ref().is_some_and(|now| now != version) => Err(source_changed()),
         Ok(Err(error)) if error.kind() == ErrorKind::NotFound => Err(source_changed()),

@@ -15,6 +15,8 @@ pub struct Capabilities {
     pub any_key: bool,
     /// A read can start in the middle without moving the bytes before it.
     pub ranged_read: bool,
+    /// Every byte that a read gives is of the version that it names, also when the object is replaced meanwhile.
+    pub one_version: bool,
     /// Several reads of one object at once make sense.
     pub parallel_reads: bool,
     /// `put_at` may be called at any offsets, several at once.

@@ -2,6 +2,7 @@
 //!
 //! Measures the release build from outside, through its command line and its API.
 
+mod clients;
 mod copies;
 mod files;
 mod jobs;
@@ -10,6 +11,7 @@ mod nginx;
 mod queue;
 mod report;
 mod running;
+mod stores;
 mod sync;
 mod timing;
 
@@ -68,6 +70,8 @@ const ROWS: &[Row] = &[
     Row { name: "copy", run: copies::one_file },
     Row { name: "small-files", run: copies::small_files },
     Row { name: "http", run: copies::http },
+    Row { name: "s3-large", run: stores::large },
+    Row { name: "s3-small", run: stores::small },
     Row { name: "submit", run: queue::submit },
     Row { name: "status", run: queue::status },
     Row { name: "recovery", run: queue::recovery },

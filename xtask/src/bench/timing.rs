@@ -14,6 +14,32 @@ pub(super) fn seconds(commands: &mut [Command]) -> Result<f64> {
     Ok(started.elapsed().as_secs_f64())
 }
 
+/// What a command took.
+pub(super) struct Spent {
+    pub(super) seconds: f64,
+    /// User and system time together.
+    pub(super) cpu_seconds: f64,
+    /// The most memory it held.
+    pub(super) peak_mib: f64,
+}
+
+/// Runs a command below `time`, which also tells what the kernel counted for it.
+pub(super) fn spent(command: &mut Command) -> Result<Spent> {
+    let counted = std::env::temp_dir().join(format!("haulier-bench-time-{}", std::process::id()));
+    let mut timed = Command::new("time");
+    timed.args(["--quiet", "--format", "%U %S %M", "--output"]).arg(&counted);
+    timed.arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        timed.env(name, value.unwrap_or_default());
+    }
+    let seconds = seconds(std::slice::from_mut(&mut timed))?;
+    let text = std::fs::read_to_string(&counted)?;
+    std::fs::remove_file(&counted)?;
+    let figures = text.split_whitespace().map(str::parse::<f64>).collect::<std::result::Result<Vec<_>, _>>()?;
+    let [user, system, peak_kib] = figures[..] else { return Err(format!("time told {text}").into()) };
+    Ok(Spent { seconds, cpu_seconds: user + system, peak_mib: peak_kib / 1024.0 })
+}
+
 /// Writes out what earlier runs left in memory, so that nobody's flush pays for it.
 pub(super) fn settle() -> Result<()> {
     output(&mut Command::new("sync")).map(drop)

@@ -1,6 +1,8 @@
 //! Servers that the tests of connectors run against: installed where they are missing, alive as long as a test run.
 
 mod apache;
+mod ceph;
+mod exact;
 mod nginx;
 mod seaweed;
 mod sshd;
@@ -16,10 +18,15 @@ use crate::postgres::Postgres;
 use crate::process::{Result, find, output, root, run, step};
 
 use apache::Apache;
+pub(crate) use ceph::Ceph;
+pub(crate) use exact::{ExactS3, PROGRAM as EXACT_S3};
 use nginx::Nginx;
 pub(crate) use seaweed::Seaweed;
 use sshd::Sshd;
 
+/// Tells the tests of S3 what their server does otherwise than S3: a list of
+/// `odd_keys`, `checksums` and `encoded_sources`.
+const S3_LACKS: &str = "HAULIER_TEST_S3_LACKS";
 /// How long a server may take until it answers.
 const START_MAX: Duration = Duration::from_secs(90);
 /// How long a server may take for one answer.
@@ -40,10 +47,22 @@ impl Servers {
         let mut servers = Self { variables: Vec::new(), _running: Vec::new() };
         servers.add("HAULIER_TEST_POSTGRES", Postgres::start, |server| Ok(server.url()))?;
         servers.add("HAULIER_TEST_S3", Seaweed::start, |server| Ok(server.settings()))?;
+        // It has no content at keys that end with a slash, and no keys with dots as a part.
+        servers.variables.push((S3_LACKS, "odd_keys".to_owned()));
         servers.add("HAULIER_TEST_SFTP", Sshd::start, Sshd::settings)?;
         servers.add("HAULIER_TEST_WEBDAV", Apache::start, |server| Ok(server.settings()))?;
         servers.add("HAULIER_TEST_NGINX", Nginx::start, |server| Ok(server.settings()))?;
         Ok(servers)
+    }
+
+    /// Only an object store, known to the tests in the place of the usual one, and what it cannot do.
+    pub(crate) fn only_s3<Server: 'static>(
+        server: Server,
+        settings: impl FnOnce(&Server) -> String,
+        lacks: &'static str,
+    ) -> Self {
+        let variables = vec![("HAULIER_TEST_S3", settings(&server)), (S3_LACKS, lacks.to_owned())];
+        Self { variables, _running: vec![Box::new(server)] }
     }
 
     fn add<Server: 'static>(
@@ -67,7 +86,7 @@ impl Servers {
 }
 
 /// A program of a Python wheel, installed into an environment of our own below `target/`.
-fn wheel(requirement: &str, program: &str) -> Result<PathBuf> {
+pub(crate) fn wheel(requirement: &str, program: &str) -> Result<PathBuf> {
     let folder = root().join("target/servers/python");
     let file = folder.join("bin").join(program);
     // The version is part of what is looked for, so that a newer requirement is met too.

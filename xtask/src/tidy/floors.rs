@@ -53,16 +53,19 @@ const PLACES: &[Place] = &[
             "haulier-sync",
         ],
     },
-    // These two stand beside the house: nothing that ships imports them.
+    // These stand beside the house: nothing that ships imports them.
     Place { name: "haulier-testkit", floor: 3, imports: BELOW_ROOMS },
+    Place { name: "haulier-test-s3", floor: 1, imports: &["haulier-base"] },
     Place { name: "xtask", floor: 0, imports: &[] },
 ];
 
-const DEVELOPMENT_ONLY: &[&str] = &["haulier-testkit", "xtask"];
+const DEVELOPMENT_ONLY: &[&str] = &["haulier-testkit", "haulier-test-s3", "xtask"];
 
 /// Libraries that one crate keeps to itself, and who may name them.
 const KEPT: &[(&str, &[&str])] = &[
     ("rusqlite", &["haulier-catalog"]),
+    // Minutes to compile, so nobody waits for it but the one test server.
+    ("s3s", &["haulier-test-s3"]),
     // The testkit makes and drops the PostgreSQL database of a test.
     ("sqlx", &["haulier-catalog", "haulier-testkit"]),
 ];

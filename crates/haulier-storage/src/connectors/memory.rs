@@ -168,6 +168,7 @@ impl Storage for MemoryStore {
             delete: true,
             any_key: true,
             ranged_read: true,
+            one_version: false,
             parallel_reads: true,
             parallel_writes: true,
             resumable_write: true,

@@ -7,6 +7,7 @@ mod place;
 mod remote;
 mod state;
 mod summary;
+mod there;
 mod tree;
 
 use std::collections::BTreeMap;

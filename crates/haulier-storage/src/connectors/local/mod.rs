@@ -118,6 +118,7 @@ impl Storage for LocalStorage {
             delete: true,
             any_key: false,
             ranged_read: true,
+            one_version: false,
             parallel_reads: true,
             parallel_writes: true,
             resumable_write: true,

@@ -1,14 +1,15 @@
 //! Reading files: regular ones by position with one chunk of read-ahead, others from front to back.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::stream::{self, StreamExt};
 use haulier_base::{Error, Result};
+use rustix::buffer::spare_capacity;
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 
 use super::{Roots, blocking, is_fifo, meta_of, special};
 use crate::{ByteStream, FileHandle, ObjectKind, ObjectMeta, ObjectRead, ReadRequest};
@@ -98,16 +99,16 @@ fn read_all(file: &File, start: u64, end: u64) -> Result<Bytes> {
 
 /// Reads until the wanted length or the end of the file.
 pub(super) fn read_at(file: &File, offset: u64, wanted: usize) -> Result<Bytes> {
-    let mut buffer = vec![0; wanted];
-    let mut filled = 0;
-    while filled < wanted {
-        match file.read_at(&mut buffer[filled..], offset + filled as u64) {
+    // Read into memory that nobody fills with zeros before.
+    let mut buffer = Vec::with_capacity(wanted);
+    while buffer.len() < wanted {
+        let at = offset + buffer.len() as u64;
+        match rustix::io::pread(file, spare_capacity(&mut buffer), at) {
             Ok(0) => break,
-            Ok(count) => filled += count,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error.into()),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(std::io::Error::from(error).into()),
         }
     }
-    buffer.truncate(filled);
+    buffer.truncate(wanted);
     Ok(buffer.into())
 }

@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -66,6 +66,8 @@ pub(super) struct Store {
     /// How long nothing may move.
     pub(super) stall: Duration,
     reports: AtomicU8,
+    /// Whether a copy by parts failed to find a source that is there.
+    loses_sources: AtomicBool,
 }
 
 impl fmt::Debug for Store {
@@ -131,7 +133,13 @@ impl Clients {
             }
         };
         let client = Client::from_conf(config.build());
-        Ok(Store { client, name: settings.store(), stall: self.stall, reports: AtomicU8::new(UNKNOWN) })
+        Ok(Store {
+            client,
+            name: settings.store(),
+            stall: self.stall,
+            reports: AtomicU8::new(UNKNOWN),
+            loses_sources: AtomicBool::new(false),
+        })
     }
 }
 
@@ -182,6 +190,21 @@ impl Store {
     /// Whether a look at a fresh object may tell its checksum.
     pub(super) fn may_report(&self) -> bool {
         self.reports.load(Ordering::Relaxed) != SILENT
+    }
+
+    /// Whether the store is known to tell checksums.
+    pub(super) fn does_report(&self) -> bool {
+        self.reports.load(Ordering::Relaxed) == REPORTS
+    }
+
+    /// Whether copies by parts find only sources whose keys need no encoding, as in Ceph before 17.
+    pub(super) fn loses_sources(&self) -> bool {
+        self.loses_sources.load(Ordering::Relaxed)
+    }
+
+    /// Keeps in mind that a source was not found although it is there.
+    pub(super) fn note_lost_source(&self) {
+        self.loses_sources.store(true, Ordering::Relaxed);
     }
 
     /// Keeps in mind whether the store said a checksum, so that silent ones are not asked in vain again.

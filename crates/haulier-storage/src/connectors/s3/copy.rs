@@ -15,8 +15,9 @@ use super::read::head;
 use super::upload::{Part, Upload};
 use crate::{StoreSource, Version};
 
-/// Larger objects are copied part by part, so that the copy can be stopped and gone on with.
-pub(super) const WHOLE_MAX: u64 = 1 << 30;
+/// Larger objects are copied part by part: no store copies more in one request. That one request is the quicker way,
+/// since a checksum of the whole is not computed again.
+pub(super) const WHOLE_MAX: u64 = 5_000_000_000;
 /// Parts that the store copies at once.
 const AT_ONCE: usize = 4;
 /// Parts of one call, after which the caller may stop.
@@ -32,6 +33,9 @@ pub(super) async fn source(bucket: &Bucket, key: &str) -> Result<Option<StoreSou
     else {
         return Ok(None);
     };
+    if size > WHOLE_MAX && bucket.store.loses_sources() && encoded(key) != key {
+        return Ok(None);
+    }
     let mut known = [Kind::Crc64Nvme, Kind::Crc32c, Kind::Sha256]
         .into_iter()
         .filter_map(|kind| reported!(kind, found).map(|value| (kind, value)))
@@ -52,7 +56,11 @@ pub(super) fn place(source: &StoreSource) -> Result<String> {
     let wrong = || Error::internal("the place of a source in its store cannot be read");
     let locator: Value = serde_json::from_str(&source.locator).map_err(|_| wrong())?;
     let (Some(bucket), Some(key)) = (locator["bucket"].as_str(), locator["key"].as_str()) else { return Err(wrong()) };
-    Ok(format!("{bucket}/{}", utf8_percent_encode(key, PLAIN)))
+    Ok(format!("{bucket}/{}", encoded(key)))
+}
+
+fn encoded(key: &str) -> String {
+    utf8_percent_encode(key, PLAIN).to_string()
 }
 
 /// The checksum of a source, if it has one.
@@ -88,7 +96,28 @@ pub(super) async fn parts(
         let place = place.clone();
         async move { Ok((number, part(bucket, key, upload, source, place, number).await?)) }
     });
-    stream::iter(copies).buffer_unordered(AT_ONCE).try_collect().await
+    let copied: Result<Vec<_>> = stream::iter(copies).buffer_unordered(AT_ONCE).try_collect().await;
+    match copied {
+        Err(error) if error.kind() == ErrorKind::NotFound => Err(lost(bucket, source, error).await),
+        copied => copied,
+    }
+}
+
+/// What it means that a store does not find a source: it is gone, or the store looks for it under its encoded key.
+///
+/// Then the next attempt has to move the bytes through here.
+async fn lost(bucket: &Bucket, source: &StoreSource, error: Error) -> Error {
+    let locator: Value = serde_json::from_str(&source.locator).unwrap_or_default();
+    let (Some(place), Some(key)) = (locator["bucket"].as_str(), locator["key"].as_str()) else { return error };
+    let looking = bucket.store.client.head_object().bucket(place).key(key).send();
+    let there = bucket.store.ask(looking).await;
+    let is_same =
+        there.is_ok_and(|found| found.e_tag().map(|tag| tag.trim_matches('"')) == Some(source.version.as_str()));
+    if !is_same || encoded(key) == key {
+        return error;
+    }
+    bucket.store.note_lost_source();
+    Error::unavailable("the store cannot copy an object with this key by parts; its bytes go through here instead")
 }
 
 async fn part(

@@ -92,6 +92,7 @@ impl Storage for S3Storage {
             delete: true,
             any_key: true,
             ranged_read: true,
+            one_version: true,
             parallel_reads: true,
             resumable_write: true,
             ..Capabilities::default()

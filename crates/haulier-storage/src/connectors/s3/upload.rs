@@ -179,10 +179,11 @@ impl Upload {
             Kind::None => bucket.store.ask_long(request.send()).await?,
             _ => bucket.store.ask_moving(&moved, request.send()).await?,
         };
-        if let Some(theirs) = reported!(self.kind, answer)
-            && compare(checksum.as_deref(), theirs) == Verdict::Different
-        {
-            return Err(Error::corrupt("the store holds another part than was sent"));
+        if let Some(theirs) = reported!(self.kind, answer) {
+            if compare(checksum.as_deref(), theirs) == Verdict::Different {
+                return Err(Error::corrupt("the store holds another part than was sent"));
+            }
+            bucket.store.note_report(true);
         }
         let etag = answer.e_tag().ok_or_else(|| Error::unavailable("the store gives a part no ETag"))?;
         Ok(Part { size, etag: etag.to_owned(), checksum })

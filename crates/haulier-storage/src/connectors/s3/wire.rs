@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use aws_smithy_runtime_api::client::connection::{CaptureSmithyConnection, ConnectionMetadata};
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
 };
@@ -20,9 +21,10 @@ use aws_smithy_types::body::SdkBody;
 use haulier_base::{Error, Result};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector as TcpConnector;
 use hyper_util::client::legacy::connect::dns::Name;
+use hyper_util::client::legacy::connect::{CaptureConnection, HttpConnector as TcpConnector, capture_connection};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use reqwest::header::{CONTENT_LENGTH, HeaderValue};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
@@ -104,13 +106,32 @@ impl HttpConnector for Wire {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let web = self.0.clone();
         HttpConnectorFuture::new(async move {
-            let request = request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
+            let mut request = request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
+            // Without a body, none is told by itself, and some stores want to know even that.
+            if request.method() == "PUT" && request.body().content_length() == Some(0) {
+                request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+            }
+            let used = capture_connection(&mut request);
+            if let Some(asked) = request.extensions().get::<CaptureSmithyConnection>() {
+                asked.set_connection_retriever(move || Some(connection(&used)));
+            }
             // Whatever goes wrong on a connection may go well on the next one.
             let answer = web.request(request).await.map_err(|error| ConnectorError::io(error.into()))?;
             HttpResponse::try_from(answer.map(SdkBody::from_body_1_x))
                 .map_err(|error| ConnectorError::other(error.into(), None))
         })
     }
+}
+
+/// What the library has to know of a connection: how it is kept from being used again after a failure on it.
+fn connection(used: &CaptureConnection) -> ConnectionMetadata {
+    let used = used.clone();
+    let close = move || {
+        if let Some(connection) = used.connection_metadata().as_ref() {
+            connection.poison();
+        }
+    };
+    ConnectionMetadata::builder().proxied(false).poison_fn(close).build()
 }
 
 /// Gives allowed addresses only. The connection is made to just these, so a name cannot change its mind.

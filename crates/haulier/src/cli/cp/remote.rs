@@ -19,6 +19,7 @@ use super::many::{self, Done};
 use super::place::Place;
 use super::state::Memory;
 use super::summary::Summary;
+use super::there::There;
 use crate::cli::{Failure, Outcome, Output};
 
 /// What every copy of one tree knows.
@@ -33,6 +34,7 @@ struct Tree {
     ignore_times: bool,
     dry_run: bool,
     filter: Filter,
+    there: There,
 }
 
 /// Copies a tree.
@@ -51,6 +53,7 @@ pub(super) async fn copy(args: &CpArgs, copier: Copier, source: &Place, target: 
     let alone = || Memory::of(&name_of(&["tree", &urls[0], &urls[1]])).lock().map_err(failed);
     let _alone = if args.dry_run { None } else { Some(alone()?) };
     let stop = copier.stop.clone();
+    let there = There::look(&to).await;
     let tree = Arc::new(Tree {
         any_key: to.storage.capabilities().any_key,
         copier,
@@ -60,6 +63,7 @@ pub(super) async fn copy(args: &CpArgs, copier: Copier, source: &Place, target: 
         ignore_times: args.ignore_times,
         dry_run: args.dry_run,
         filter: args.filter.clone(),
+        there,
     });
     let mut summary = Summary::begin(output, args.dry_run);
     copy_all(&tree, &mut summary).await.map_err(failed)?;
@@ -139,7 +143,7 @@ async fn try_copy(tree: &Tree, object: &ListedObject) -> Result<Done> {
         return Err(Error::invalid("its name is no path below the target: a part of it is empty, \".\" or \"..\""));
     }
     let target = Location { storage: tree.target.storage.clone(), path: tree.target.path.join(relative) };
-    if !tree.ignore_times && is_there(&object.meta, &target).await {
+    if !tree.ignore_times && is_there(&object.meta, tree.there.find(&target).await) {
         return Ok(Done::There);
     }
     if tree.dry_run {
@@ -172,9 +176,9 @@ fn is_plain(key: &str) -> bool {
 }
 
 /// Whether the target holds as many bytes, written no earlier than the source changed.
-async fn is_there(source: &ObjectMeta, target: &Location) -> bool {
+fn is_there(source: &ObjectMeta, there: Option<ObjectMeta>) -> bool {
     // A target that cannot be looked at is copied to, and that says why it fails.
-    let Ok(there) = target.storage.stat(&target.path).await else { return false };
+    let Some(there) = there else { return false };
     let same_size = source.size.is_some() && there.size == source.size;
     let not_older = matches!((source.modified, there.modified), (Some(source), Some(there)) if there >= source);
     there.kind == ObjectKind::Regular && same_size && not_older
