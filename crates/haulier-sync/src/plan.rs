@@ -23,7 +23,7 @@ pub(crate) use observe::observe;
 /// What becomes of the version that loses a conflict (§4.5 33).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum ConflictPolicy {
+pub(crate) enum ConflictPolicy {
     /// It is kept beside the winner, under a name of its own.
     #[default]
     KeepBoth,
@@ -33,7 +33,7 @@ pub enum ConflictPolicy {
 
 /// What a file is judged by.
 #[derive(Clone, Copy)]
-pub struct Law<'a> {
+pub(crate) struct Law<'a> {
     /// The rules in force.
     pub rules: &'a dyn Owners,
     /// The entries that exist.
@@ -48,7 +48,7 @@ pub struct Law<'a> {
 
 /// Two versions of which one lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Conflict {
+pub(crate) struct Conflict {
     /// Whose version lost.
     pub loser: EntryName,
     /// Whose version is current.
@@ -59,7 +59,7 @@ pub struct Conflict {
 
 /// What became true of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Became {
+pub(crate) enum Became {
     /// A first version, or one after a deletion.
     Created,
     /// Another version.
@@ -74,7 +74,7 @@ pub enum Became {
 
 /// What is known from now on, and what became of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Decision {
+pub(crate) struct Decision {
     /// What is known from now on. A state without a record is to be forgotten.
     pub state: FileState,
     /// What became true.
@@ -85,7 +85,8 @@ pub struct Decision {
 
 /// The judge's answer to what was seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+#[expect(clippy::large_enum_variant, reason = "it is the answer for one name, taken apart at once")]
+pub(crate) enum Verdict {
     /// This is so from now on.
     Decided(Decision),
     /// All of it was known.
@@ -98,7 +99,7 @@ pub enum Verdict {
 
 /// What a carrier did at an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Carried {
+pub(crate) enum Carried {
     /// It put a version in place.
     Fetched {
         /// Which version.

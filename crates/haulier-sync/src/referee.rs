@@ -68,13 +68,7 @@ struct InForce {
 
 impl InForce {
     fn law(&self) -> Law<'_> {
-        Law {
-            rules: &*self.rules,
-            entries: &self.entries,
-            active: &self.active,
-            policy: self.policy,
-            now: self.now,
-        }
+        Law { rules: &*self.rules, entries: &self.entries, active: &self.active, policy: self.policy, now: self.now }
     }
 }
 

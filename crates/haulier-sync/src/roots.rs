@@ -116,7 +116,7 @@ mod tests {
         let own = "give each a folder of its own";
         assert_eq!(clash(&a, &a), Some(format!("entry B and entry A have the same root, {shown}: {own}")));
         assert!(clash(&a, &a.join("in")).unwrap().starts_with("the root of entry B lies in that of entry A"));
-        assert!(clash(&a.join("in"), &a).unwrap().starts_with("the root of entry B lies in that of entry A") == false);
+        assert!(!clash(&a.join("in"), &a).unwrap().starts_with("the root of entry B lies in that of entry A"));
         assert!(clash(&a, &root.join("link")).is_some());
         assert!(clash(&a, &root.join("link/in")).is_some());
         assert!(clash(&a, &root.join("link/not-yet/there")).is_some());

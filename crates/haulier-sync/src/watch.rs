@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-pub(crate) use dirty::{Dirty, Lost, Noticed, Notices};
+pub(crate) use dirty::{Dirty, Lost, Notices};
 
 /// Names that are kept until somebody looks; more make a scan cheaper than looking one by one.
 pub(crate) const NAMES_MAX: usize = 65_536;
@@ -78,7 +78,11 @@ impl Watch {
             if !folders.is_empty() {
                 let inner = self.inner.clone();
                 // The job goes on when this future is dropped, so no folder is forgotten.
-                let followed = blocking(move || Ok(inner.follow_all(&folders))).await;
+                let follow = move || {
+                    inner.follow_all(&folders);
+                    Ok(())
+                };
+                let followed = blocking(follow).await;
                 if followed.is_err() {
                     self.inner.shared.dirty().lose(Lost::Overflow);
                 }

@@ -105,14 +105,14 @@ pub(super) fn unchanged(bench: &Bench, report: &mut Report) -> Result<()> {
     let settings = pair.settings(r#"sync = ["A"]"#);
     let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
     let mut server = Server::start(&bench.binary, &settings)?;
-    let mut scanned = scanned_at(&server, 0.0)?;
+    let mut scanned = scanned_at(&server, "")?;
     for _ in 0..bench.rounds {
         let mut command = Command::new("find");
         command.arg(&pair.a);
         find.figures.push(seconds(std::slice::from_mut(&mut command))?);
         server.crash_and_restart(&settings)?;
         let started = Instant::now();
-        scanned = scanned_at(&server, scanned)?;
+        scanned = scanned_at(&server, &scanned)?;
         ours.figures.push(started.elapsed().as_secs_f64() + server.ready_after.as_secs_f64());
     }
     let mut with_stat = Command::new("find");
@@ -130,10 +130,10 @@ pub(super) fn index(bench: &Bench, report: &mut Report) -> Result<()> {
     let settings = pair.settings(r#"sync = ["A"]"#);
     let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
     let mut server = Server::start(&bench.binary, &settings)?;
-    let first = scanned_at(&server, 0.0)?;
+    let first = scanned_at(&server, "")?;
     let indexed = peak_mib(&server)?;
     server.crash_and_restart(&settings)?;
-    scanned_at(&server, first)?;
+    scanned_at(&server, &first)?;
     let limit = format!("first scan: {indexed:.0} MiB");
     let most = peak_mib(&server)?.max(indexed);
     report.figure(&format!("memory, {count} indexed files"), most, "MiB", Bar::AtMost(256.0), &limit);
@@ -178,7 +178,7 @@ impl Pair {
         let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
         let server = Server::start(&bench.binary, &settings)?;
         wait_until(|| {
-            Ok(["A", "B"].iter().all(|name| entry(&server, name).is_ok_and(|entry| is_scanned(&entry, 0.0))))
+            Ok(["A", "B"].iter().all(|name| progress(&server, name).is_ok_and(|now| now["scanned"] == true)))
         })?;
         Ok(server)
     }
@@ -298,23 +298,18 @@ fn wait_for_tree(folder: &Path, count: u64) -> Result<()> {
     .map_err(|error| format!("{there} of {count} are there in order: {error}").into())
 }
 
-/// When the entry A was scanned, once that is after an earlier time; epoch seconds.
-fn scanned_at(server: &Server, earlier: f64) -> Result<f64> {
-    let mut at = earlier;
+/// When the entry A was scanned, once that is not the earlier time any more.
+fn scanned_at(server: &Server, earlier: &str) -> Result<String> {
+    let mut at = String::new();
     wait_until(|| {
-        let entry = entry(server, "A")?;
-        at = entry["scanned_at"].as_f64().unwrap_or(at);
-        Ok(is_scanned(&entry, earlier))
+        at = progress(server, "A")?["scanned_at"].as_str().unwrap_or_default().to_owned();
+        Ok(!at.is_empty() && at != earlier)
     })?;
     Ok(at)
 }
 
-fn is_scanned(entry: &Value, earlier: f64) -> bool {
-    entry["scanned_at"].as_f64().is_some_and(|at| at > earlier)
-}
-
-fn entry(server: &Server, name: &str) -> Result<Value> {
-    server.client()?.get(&format!("/haulier/v1/sync/entries/{name}"))?.json(200)
+fn progress(server: &Server, name: &str) -> Result<Value> {
+    server.client()?.get(&format!("/haulier/v1/sync/entries/{name}/progress"))?.json(200)
 }
 
 fn wait_until(mut done: impl FnMut() -> Result<bool>) -> Result<()> {

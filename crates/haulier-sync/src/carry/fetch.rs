@@ -183,7 +183,9 @@ impl Hands<'_> {
             resume: None,
         };
         let limits = Limits { node: self.carrier.budget.clone(), own: Arc::new(ByteBudget::new(None)) };
-        let stopped = async { drop(self.stopped().await) };
+        let stopped = async {
+            self.stopped().await;
+        };
         match move_object(mv, &NoCheckpoint, &Progress::default(), &limits, stopped).await {
             Ok(_) => Ok(()),
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Conflict) => {

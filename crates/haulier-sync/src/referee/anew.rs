@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use haulier_base::{Error, ErrorKind, Result};
-use haulier_catalog::queue::{self, Settlement};
 use haulier_catalog::Tx;
+use haulier_catalog::queue::{self, Settlement};
 use haulier_work::{StopReason, TaskContext, TaskHandler};
 use serde_json::Value;
 

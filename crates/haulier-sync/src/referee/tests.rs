@@ -165,8 +165,9 @@ fn found(version: u32, seconds: i64) -> Found {
     Found { stamp, attributes: Attributes { modified_at, mode: Some(0o644) } }
 }
 
+/// A hash that differs from others in its first digits, as real ones do.
 fn hash(content: &str) -> ContentHash {
-    ContentHash::from_hex(format!("{content:0>64}"))
+    ContentHash::from_hex(format!("{content:0<64}"))
 }
 
 /// A file that is there, in the version that its writer calls so, where the index had another one or none.

@@ -61,13 +61,6 @@ pub(crate) async fn list(tx: &mut Tx, all: bool, after: &str, limit: usize) -> R
     Ok(Page::from_surplus(rows.iter().map(conflict).collect::<Result<_>>()?, limit))
 }
 
-/// The conflicts of a file that nobody resolved.
-pub(crate) async fn open_of(tx: &mut Tx, fid: &Fid) -> Result<Vec<ConflictRow>> {
-    const OPEN: Sql =
-        Sql::both("SELECT * FROM sync_conflicts WHERE fid = $1 AND resolved_at IS NULL ORDER BY id LIMIT 1000");
-    tx.fetch_all(OPEN, args![fid.as_str()]).await?.iter().map(conflict).collect()
-}
-
 /// Records how a person decided.
 ///
 /// # Errors

@@ -25,8 +25,6 @@ pub(crate) struct Work {
     pub(crate) state: FileState,
     /// Where an unfinished fetch goes on.
     pub(crate) resume: Option<String>,
-    /// Of which version that is.
-    pub(crate) resume_number: Option<u64>,
     /// How often it failed since it was last given anew.
     pub(crate) failures: u32,
 }
@@ -115,6 +113,7 @@ async fn upsert(tx: &mut Tx, copies: &[(&EntryName, &Fid, &Copy)]) -> Result<()>
 }
 
 /// Up to `limit` names that the index knows at an entry, after one of them, by fid.
+#[cfg(test)]
 pub(crate) async fn page_known(tx: &mut Tx, at: &EntryName, after: Option<&Fid>, limit: i64) -> Result<Vec<Known>> {
     const PAGE: Sql = Sql::both(
         "SELECT c.*, f.name FROM sync_copies AS c JOIN sync_files AS f ON f.fid = c.fid \
@@ -137,7 +136,7 @@ pub(crate) async fn page_pending(
     limit: i64,
 ) -> Result<Vec<Work>> {
     const PAGE: Sql = Sql::both(
-        "SELECT c.resume, c.resume_number, c.failures, f.* FROM sync_copies AS c \
+        "SELECT c.resume, c.failures, f.* FROM sync_copies AS c \
          JOIN sync_files AS f ON f.fid = c.fid \
          WHERE c.entry = $1 AND c.pending = $2 AND c.fid > $3 AND (c.retry_at IS NULL OR c.retry_at <= $4) \
          ORDER BY c.fid LIMIT $5",
@@ -153,7 +152,6 @@ pub(crate) async fn page_pending(
             fid,
             state: FileState::default(),
             resume: row.text_or_null("resume")?,
-            resume_number: row.int_or_null("resume_number")?.and_then(|number| u64::try_from(number).ok()),
             failures: u32::try_from(row.int("failures")?).unwrap_or(u32::MAX),
         });
     }

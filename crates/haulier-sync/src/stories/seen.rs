@@ -6,7 +6,6 @@ use std::os::unix::fs::symlink;
 use std::time::{Duration, Instant};
 
 use haulier_testkit::both_databases;
-use haulier_testkit::catalog::TestCatalog;
 
 use super::room::{Room, tree};
 

@@ -4,7 +4,6 @@ use std::fs;
 use std::time::{Duration, SystemTime};
 
 use haulier_testkit::both_databases;
-use haulier_testkit::catalog::TestCatalog;
 
 use super::room::{Room, tree};
 
@@ -53,7 +52,7 @@ both_databases! {
         room.write("B", "same", "same");
         room.write("A", "differs", "old");
         room.write("B", "differs", "new");
-        let old = SystemTime::now() - Duration::from_secs(60);
+        let old = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
         fs::File::open(room.path("A", "differs")).unwrap().set_modified(old).unwrap();
         let (a, b) = (room.inode("A", "same"), room.inode("B", "same"));
         room.start().await;

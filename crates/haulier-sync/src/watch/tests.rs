@@ -9,6 +9,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::time::timeout;
 
+use super::dirty::Noticed;
 use super::*;
 use crate::model::FileName;
 

@@ -1,7 +1,6 @@
 //! Starting and stopping entries: rows 3 and 4 of §7, and the words of §1.1, §1.4 and §1.5.
 
 use haulier_testkit::both_databases;
-use haulier_testkit::catalog::TestCatalog;
 use serde_json::{Value, json};
 
 use crate::room::{Room, entry, local, setup};

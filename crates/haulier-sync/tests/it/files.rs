@@ -2,7 +2,6 @@
 
 use haulier_catalog::{Sql, args};
 use haulier_testkit::both_databases;
-use haulier_testkit::catalog::TestCatalog;
 use serde_json::{Value, json};
 
 use crate::room::Room;

@@ -1,6 +1,5 @@
 //! A sync room with a real catalogue, real folders and runners that go on for as long as the test.
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use axum::Router;
@@ -115,10 +114,6 @@ impl Room {
         self.tasks.wait().await;
     }
 
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.catalog.folder().join(name)
-    }
-
     pub(crate) async fn send(
         &self,
         method: Method,
@@ -170,14 +165,5 @@ impl Room {
     pub(crate) async fn wait_active(&self, entry: &str) {
         let path = format!("/api/v1.0/entries/{entry}/status");
         self.wait_until(&path, |answer| answer.json()["status"] == "active").await;
-    }
-
-    /// Waits until a file has these bytes, or is gone.
-    pub(crate) async fn wait_for_file(&self, path: &Path, bytes: Option<&[u8]>) {
-        let end = Instant::now() + PATIENCE;
-        while std::fs::read(path).ok().as_deref() != bytes {
-            assert!(Instant::now() < end, "{} is {:?}", path.display(), std::fs::read(path).ok());
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
     }
 }

@@ -3,7 +3,6 @@
 use axum::body::Body;
 use axum::http::Method;
 use haulier_testkit::both_databases;
-use haulier_testkit::catalog::TestCatalog;
 use serde_json::{Value, json};
 
 use crate::room::{Room, local, setup};

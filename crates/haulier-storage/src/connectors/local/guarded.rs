@@ -56,7 +56,7 @@ impl Identity {
             device: found.st_dev,
             inode: found.st_ino,
             size: found.st_size,
-            modified: (found.st_mtime as i64, found.st_mtime_nsec as i64),
+            modified: (found.st_mtime, i64::try_from(found.st_mtime_nsec).unwrap_or(0)),
         }
     }
 }

@@ -149,7 +149,8 @@ fn a_crash_after_any_step_loses_neither_version() {
             if steps == 2 {
                 swap.exchange().unwrap();
             }
-            drop(swap);
+            // Here the process ends: nothing more is done with the swap.
+            let _ended = swap;
             // What a later start clears away: the temporary name and nothing else.
             writer::discard(&scene.roots, &scene.roots.first().join("f"), "t", None).unwrap();
             let old = if theirs { "theirs" } else { "expected" };

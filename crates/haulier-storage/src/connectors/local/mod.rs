@@ -268,7 +268,7 @@ fn meta_of(found: &Metadata) -> ObjectMeta {
     .meta()
 }
 
-#[allow(clippy::unnecessary_cast, reason = "the types of these fields differ between platforms")]
+#[expect(clippy::unnecessary_cast, reason = "the types of these fields differ between platforms")]
 fn meta_of_stat(found: &rustix::fs::Stat) -> ObjectMeta {
     Facts {
         size: u64::try_from(found.st_size).unwrap_or(0),

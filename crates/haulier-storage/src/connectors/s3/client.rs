@@ -192,11 +192,6 @@ impl Store {
         self.reports.load(Ordering::Relaxed) != SILENT
     }
 
-    /// Whether the store is known to tell checksums.
-    pub(super) fn does_report(&self) -> bool {
-        self.reports.load(Ordering::Relaxed) == REPORTS
-    }
-
     /// Whether copies by parts find only sources whose keys need no encoding, as in Ceph before 17.
     pub(super) fn loses_sources(&self) -> bool {
         self.loses_sources.load(Ordering::Relaxed)

@@ -234,11 +234,8 @@ impl World {
     pub(super) fn wait_for_scan(&self, node: &Node) {
         let begun = Instant::now();
         for name in ENTRIES {
-            let scanned = || {
-                let (_, entry) = node.json("GET", &format!("/haulier/v1/sync/entries/{name}"), None);
-                let (scanned, started) = (entry["scanned_at"].as_f64(), entry["started_at"].as_f64());
-                scanned.is_some() && scanned > started
-            };
+            let path = format!("/haulier/v1/sync/entries/{name}/progress");
+            let scanned = || node.json("GET", &path, None).1["scanned"] == true;
             while !scanned() {
                 assert!(begun.elapsed() < SCAN_PATIENCE, "{name} is not scanned");
                 std::thread::sleep(Duration::from_millis(20));
