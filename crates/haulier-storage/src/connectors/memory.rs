@@ -204,6 +204,7 @@ impl Storage for MemoryStore {
             drop(inner);
             return Ok(Box::new(InPlaceWriter { store: self.clone(), path: path.clone(), offset }));
         }
+        inner.expect(path, &request.guard)?;
         let known = |token: &String| inner.uploads.contains_key(&(path.as_str().to_owned(), token.clone()));
         let token = match request.resume.filter(known) {
             Some(token) => token,
@@ -211,7 +212,6 @@ impl Storage for MemoryStore {
         };
         let upload = (path.as_str().to_owned(), token.clone());
         let resumed = inner.uploads.entry(upload).or_default().len() as u64;
-        inner.expect(path, &request.guard)?;
         drop(inner);
         let (store, path) = (self.clone(), path.clone());
         let WriteRequest { guard, keep_old, attributes, .. } = request;

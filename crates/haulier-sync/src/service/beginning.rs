@@ -48,9 +48,11 @@ impl Syncs {
             }
         }
         begin_rules(&mut tx, setup.rules, changed).await?;
-        queue::stop(&mut tx, crate::tasks::PRUNE, crate::tasks::PRUNE).await?;
-        let prune = prune_task(tx.now());
-        queue::enqueue(&mut tx, prune).await?;
+        // Its task gives way to its successor when it ends, also when it is another node's, or a dead one's.
+        if queue::find_by_subject(&mut tx, crate::tasks::PRUNE).await?.is_empty() {
+            let prune = prune_task(tx.now());
+            queue::enqueue(&mut tx, prune).await?;
+        }
         tx.commit().await?;
         inner.catalog.wake_workers();
         Ok(())

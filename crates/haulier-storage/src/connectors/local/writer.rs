@@ -18,7 +18,9 @@ use super::{
     special::SpecialWriter,
 };
 use crate::connectors::temp_name::{is_temp_name, temp_name};
-use crate::{Attributes, FileHandle, Flushed, Guard, ObjectKind, ObjectWriter, Placement, WriteRequest, Written};
+use crate::{
+    Attributes, FileHandle, Flushed, Guard, ObjectKind, ObjectMeta, ObjectWriter, Placement, WriteRequest, Written,
+};
 
 /// One call to the kernel; longer ones could not be stopped for a while.
 const KERNEL_COPY_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -188,7 +190,7 @@ fn is_own(file: &File, place: &Place, temp: &str) -> Result<bool> {
 
 impl Publication {
     /// Gives the temporary file its final name. The one place where a batch of renames could share its flushes.
-    fn publish(&self, file: &File, place: &Place, temp: &str, size: u64) -> Result<()> {
+    fn publish(&self, file: &File, place: &Place, temp: &str, size: u64) -> Result<ObjectMeta> {
         file.set_len(size)?;
         if self.attributes.mode.is_none() {
             keep_mode(place, file)?;
@@ -198,6 +200,7 @@ impl Publication {
         if !is_own(file, place, temp)? {
             return Err(Error::unavailable("the temporary file was taken over by another writer"));
         }
+        let given = meta_of(&file.metadata()?);
         let renamed = match self.guard {
             Guard::Any => match place.kind()? {
                 Some(ObjectKind::Directory) => Err(Error::invalid("the path is a directory")),
@@ -211,7 +214,11 @@ impl Publication {
         if renamed.as_ref().is_err_and(refused) && is_own(file, place, temp)? {
             place.unlink(temp.as_ref())?;
         }
-        renamed
+        renamed?;
+        let now = meta_of(&file.metadata()?);
+        // Somebody may have written into it already: that is not the version that was published, and must never be
+        // taken for it. What is told instead is no version of anything, so that the next look is a close one.
+        Ok(if (now.size, now.modified) == (given.size, given.modified) { now } else { given })
     }
 
     fn swap(&self, place: &Place, temp: &str) -> Result<()> {
@@ -303,13 +310,13 @@ impl ObjectWriter for FileWriter {
         blocking(move || {
             self.first.write_to(&self.file)?;
             match &self.temp {
-                Some(temp) => self.publication.publish(&self.file, &self.place, temp, size)?,
+                Some(temp) => self.publication.publish(&self.file, &self.place, temp, size).map(Written::from),
                 None => {
                     self.file.sync_all()?;
                     self.place.sync()?;
+                    Ok(meta_of(&self.file.metadata()?).into())
                 }
             }
-            Ok(meta_of(&self.file.metadata()?).into())
         })
         .await
     }
