@@ -39,10 +39,10 @@ pub(crate) async fn transfer(catalog: &Catalog, id: &str) -> Recorded {
     transfers(catalog).await.into_iter().find(|recorded| recorded.id == id).expect("the transfer exists")
 }
 
-/// How many tasks there are, and how many transfers were told complete more than once.
+/// How many tasks of transfers there are, and how many transfers were told complete more than once.
 pub(crate) async fn leftovers(catalog: &Catalog) -> (i64, i64) {
     const COUNT: Sql = Sql::both(
-        "SELECT (SELECT COUNT(*) FROM tasks) AS tasks,
+        "SELECT (SELECT COUNT(*) FROM tasks WHERE queue = 'transfer') AS tasks,
                 (SELECT COUNT(*) FROM (SELECT subject FROM events WHERE kind = 'transfer.completed'
                      GROUP BY subject HAVING COUNT(*) > 1) AS twice) AS twice",
     );

@@ -48,6 +48,9 @@ impl Story {
         for _ in 0..self.dice.below(4) {
             self.world.work(&mut self.dice);
         }
+        if self.dice.below(3) == 0 {
+            self.world.disagree(&mut self.dice);
+        }
         let node = self.start();
         let end = Instant::now() + Duration::from_millis(self.dice.below(1_500));
         node.process.kill_at(end);
@@ -97,7 +100,9 @@ fn kill_loop(mut story: Story, rounds: u64) {
     }
     story.end_well();
     println!("{rounds} kills in {:?}: {:?}", begun.elapsed(), story.world.tally);
-    assert!(story.world.tally.works > rounds && story.world.tally.seen_arrived > rounds, "too little happened");
+    let tally = &story.world.tally;
+    let much = tally.works > rounds && tally.seen_arrived > rounds && tally.conflicts > 0;
+    assert!(much, "too little happened: {tally:?}");
 }
 
 #[test]

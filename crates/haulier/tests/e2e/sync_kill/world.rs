@@ -31,7 +31,7 @@ pub(super) struct Tally {
     pub(super) works: u64,
     /// Versions of home files that were seen at an entry which they were not written at.
     pub(super) seen_arrived: u64,
-    conflicts: usize,
+    pub(super) conflicts: usize,
 }
 
 pub(super) struct World {
@@ -80,7 +80,10 @@ impl World {
             0..=5 => self.write_home(at, &name, dice),
             6 => self.delete_home(at, &name),
             7 => self.rename_home(at, &name, &home_name(at, dice.below(HOME_NAMES))),
-            _ => self.write_shared(at, dice),
+            _ => {
+                let number = dice.below(SHARED_NAMES);
+                self.write_shared(at, number, dice);
+            }
         }
     }
 
@@ -112,8 +115,15 @@ impl World {
         self.now.insert(to.to_owned(), Some(hash));
     }
 
-    fn write_shared(&mut self, at: usize, dice: &mut Dice) {
-        let name = format!("shared/s{}", dice.below(SHARED_NAMES));
+    /// People at two entries write the same file, and neither sees what the other does.
+    pub(super) fn disagree(&mut self, dice: &mut Dice) {
+        let (one, name) = (usize::try_from(dice.below(3)).unwrap(), dice.below(SHARED_NAMES));
+        self.write_shared(one, name, dice);
+        self.write_shared((one + 1) % 3, name, dice);
+    }
+
+    fn write_shared(&mut self, at: usize, number: u64, dice: &mut Dice) {
+        let name = format!("shared/s{number}");
         let bytes = self.bytes(dice);
         self.shared.insert((name.clone(), at), hash_of(&bytes));
         self.put(at, &name, &bytes, dice);
