@@ -63,8 +63,9 @@ impl Session<'_> {
         self.note_faults(&scan, tally);
         drop(shown);
         self.schedule(began.elapsed());
-        self.end().await?;
-        self.say().await
+        // Whoever hears that the entry was scanned can ask what is wrong with it.
+        self.say().await?;
+        self.end().await
     }
 
     /// Says that the entry was scanned. What waited for that is carried now.
