@@ -10,7 +10,9 @@ fn row_1_and_2_a_list_is_the_smallest_ids() {
     for index in 0..45 {
         story.write("A", &format!("{index}.txt"), b"x");
     }
-    story.wait_for("B", "44.txt", Some(b"x"));
+    for index in 0..45 {
+        story.wait_for("B", &format!("{index}.txt"), Some(b"x"));
+    }
     story.settle();
     let all = story.get("/files?limit=1000");
     let all = all["files"].as_array().unwrap();
