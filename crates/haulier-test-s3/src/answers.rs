@@ -76,7 +76,7 @@ impl S3 for Memory {
         let sums = sums::checked(&bytes, input.checksum_algorithm.as_ref(), &sent!(input))?;
         let mut answer = PutObjectOutput { checksum_type: sums.checksum_type.clone(), ..Default::default() };
         tell!(&sums, answer);
-        let object = Object { bytes, etag: hex::encode(md5), modified: now(), sums };
+        let object = Object { bytes, etag: hex::encode(md5), modified: now(), sums, metadata: input.metadata };
         answer.e_tag = Some(object.tag());
         self.with(&input.bucket, |bucket| {
             bucket.allows(&input.key, input.if_match.as_ref(), input.if_none_match.as_ref())?;
@@ -107,6 +107,7 @@ impl S3 for Memory {
             content_length: Some(bytes.len() as i64),
             e_tag: Some(object.tag()),
             last_modified: Some(object.modified.clone()),
+            metadata: object.metadata.clone(),
             ..Default::default()
         };
         if input.checksum_mode.is_some() && content_range.is_none() {
@@ -129,6 +130,7 @@ impl S3 for Memory {
             content_length: Some(object.size()),
             e_tag: Some(object.tag()),
             last_modified: Some(object.modified.clone()),
+            metadata: object.metadata.clone(),
             ..Default::default()
         };
         if input.checksum_mode.is_some() {
@@ -162,7 +164,8 @@ impl S3 for Memory {
             None => source.sums.clone(),
         };
         let etag = hex::encode(sums::md5(&source.bytes));
-        let object = Object { bytes: source.bytes.clone(), etag, modified: now(), sums };
+        let metadata = source.metadata.clone();
+        let object = Object { bytes: source.bytes.clone(), etag, modified: now(), sums, metadata };
         let mut copied = CopyObjectResult {
             e_tag: Some(object.tag()),
             last_modified: Some(object.modified.clone()),
@@ -184,7 +187,9 @@ impl S3 for Memory {
         let declared = Declared::new(input.checksum_algorithm, input.checksum_type)?;
         let id = haulier_base::id::random_uuid();
         self.with(&input.bucket, |bucket| {
-            bucket.uploads.insert((input.key.clone(), id.clone()), Upload::new(declared.clone()));
+            bucket
+                .uploads
+                .insert((input.key.clone(), id.clone()), Upload::new(declared.clone(), input.metadata.clone()));
             Ok(S3Response::new(CreateMultipartUploadOutput {
                 bucket: Some(input.bucket.clone()),
                 key: Some(input.key),

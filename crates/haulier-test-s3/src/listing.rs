@@ -188,6 +188,7 @@ mod tests {
                 etag: String::new(),
                 modified: now(),
                 sums: Checksum::default(),
+                metadata: None,
             };
             bucket.objects.insert((*key).to_owned(), Arc::new(object));
         }

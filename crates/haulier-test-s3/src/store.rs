@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use haulier_base::{Clock, SystemClock};
-use s3s::dto::{Checksum, ETag, ETagCondition, Timestamp};
+use s3s::dto::{Checksum, ETag, ETagCondition, Metadata, Timestamp};
 use s3s::{S3Result, s3_error};
 
 use crate::uploads::Upload;
@@ -20,6 +20,8 @@ pub(crate) struct Object {
     pub(crate) etag: String,
     pub(crate) modified: Timestamp,
     pub(crate) sums: Checksum,
+    /// What whoever put it wrote on it.
+    pub(crate) metadata: Option<Metadata>,
 }
 
 impl Object {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use s3s::dto::{Checksum, CompletedPart, ETag, Timestamp};
+use s3s::dto::{Checksum, CompletedPart, ETag, Metadata, Timestamp};
 use s3s::{S3Result, s3_error};
 
 use crate::store::{Bucket, Object, now};
@@ -34,6 +34,7 @@ impl Part {
 pub(crate) struct Upload {
     pub(crate) begun: Timestamp,
     pub(crate) declared: Declared,
+    pub(crate) metadata: Option<Metadata>,
     pub(crate) parts: BTreeMap<i32, Part>,
 }
 
@@ -45,8 +46,8 @@ impl Bucket {
 }
 
 impl Upload {
-    pub(crate) fn new(declared: Declared) -> Self {
-        Self { begun: now(), declared, parts: BTreeMap::new() }
+    pub(crate) fn new(declared: Declared, metadata: Option<Metadata>) -> Self {
+        Self { begun: now(), declared, metadata, parts: BTreeMap::new() }
     }
 
     /// Keeps a part, in place of one with the same number.
@@ -78,7 +79,7 @@ impl Upload {
         };
         sums::compare(wanted, &sums)?;
         let etag = format!("{}-{}", hex::encode(sums::md5(&tags)), parts.len());
-        Ok(Object { bytes, etag, modified: now(), sums })
+        Ok(Object { bytes, etag, modified: now(), sums, metadata: self.metadata.clone() })
     }
 
     fn listed(&self, list: &[CompletedPart]) -> S3Result<Vec<&Part>> {
