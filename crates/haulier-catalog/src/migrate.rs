@@ -29,6 +29,7 @@ pub const MIGRATIONS: &[Migration] = migrations![
     "0004_transfer_proof",
     "0005_locations",
     "0006_sync",
+    "0007_replication",
 ];
 
 /// A numbered pair of files.

@@ -38,6 +38,7 @@ const PLACES: &[Place] = &[
     },
     Place { name: "haulier-transfer", floor: 3, imports: BELOW_ROOMS },
     Place { name: "haulier-sync", floor: 3, imports: BELOW_ROOMS },
+    Place { name: "haulier-replication", floor: 3, imports: BELOW_ROOMS },
     Place {
         name: "haulier",
         floor: 4,
@@ -51,6 +52,7 @@ const PLACES: &[Place] = &[
             "haulier-access",
             "haulier-transfer",
             "haulier-sync",
+            "haulier-replication",
         ],
     },
     // These stand beside the house: nothing that ships imports them.

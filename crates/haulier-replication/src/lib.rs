@@ -1,0 +1,24 @@
+//! The replication room: write an object at any site, find it, proven by hash, at every site.
+//!
+//! Speaks the Clone Cloud Store API (replication contract). Knows no other room. How it works:
+//! docs/decisions/0016-replication.md.
+
+mod config;
+mod header;
+mod http;
+mod model;
+mod names;
+mod peer;
+mod service;
+mod store;
+mod tasks;
+mod vault;
+mod work;
+
+pub use config::{NewSite, ReplicationConfig};
+pub use http::{openapi, router};
+pub use model::{
+    Action, Bucket, BucketName, Change, ClientId, Metadata, Object, ObjectName, Order, OrderState, RecordId, Rights,
+    Site, SiteId, SiteStatus, Status,
+};
+pub use service::{Place, Replication};

@@ -1,0 +1,19 @@
+//! The handlers of this room's tasks; each is in a file below.
+
+use std::sync::Arc;
+
+use haulier_work::TaskHandler;
+
+use crate::service::Replication;
+
+impl Replication {
+    /// The handlers of tasks that end: runs.
+    pub fn handlers(&self) -> Vec<Arc<dyn TaskHandler>> {
+        Vec::new()
+    }
+
+    /// The handlers of tasks that do not end: deliveries, the application of orders, the sweeper.
+    pub fn attendants(&self) -> Vec<Arc<dyn TaskHandler>> {
+        Vec::new()
+    }
+}

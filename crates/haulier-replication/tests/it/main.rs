@@ -1,0 +1,1 @@
+//! Stories of the replication room, over its routes.

@@ -1,0 +1,208 @@
+-- The sites of the topology. The secret in `token` is sealed.
+CREATE TABLE replication_sites (
+    id TEXT NOT NULL PRIMARY KEY,
+    name TEXT NOT NULL,
+    uri TEXT NOT NULL,
+    status TEXT NOT NULL CHECK (status IN ('UP', 'DOWN', 'DELETED', 'UNKNOWN')),
+    token TEXT,
+    -- When orders were last taken over by the site, and what it has answered last about those it took.
+    delivered_at BIGINT,
+    reported_at BIGINT,
+    report TEXT,
+    -- What is wrong, for people; NULL when nothing is.
+    failures BIGINT NOT NULL,
+    retry_at BIGINT,
+    problem TEXT,
+    problem_at BIGINT,
+    created_at BIGINT NOT NULL
+);
+
+CREATE TABLE replication_buckets (
+    name TEXT NOT NULL PRIMARY KEY,
+    -- The owner.
+    client TEXT NOT NULL,
+    status TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    -- When this record last changed, in the order of its changes.
+    event_at BIGINT NOT NULL,
+    expires_at BIGINT
+);
+
+CREATE INDEX replication_buckets_by_client ON replication_buckets (client, name);
+CREATE INDEX replication_buckets_expiring ON replication_buckets (expires_at) WHERE expires_at IS NOT NULL;
+
+-- One name in one bucket. The bytes of a READY object lie in the site's store under `id`.
+CREATE TABLE replication_objects (
+    bucket TEXT NOT NULL,
+    name TEXT NOT NULL,
+    id TEXT NOT NULL UNIQUE,
+    status TEXT NOT NULL,
+    -- At the site that it was first written at; of a tombstone, when it was deleted.
+    created_at BIGINT NOT NULL,
+    event_at BIGINT NOT NULL,
+    expires_at BIGINT,
+    size_bytes BIGINT NOT NULL,
+    -- In hexadecimal; NULL while nothing was stored.
+    sha256 TEXT,
+    -- A JSON object of texts.
+    metadata TEXT NOT NULL,
+    -- The site that it was first written at.
+    origin TEXT NOT NULL,
+    -- The deletion that an upload under way or a failed one came after; NULL when there was none.
+    buried_at BIGINT,
+    PRIMARY KEY (bucket, name)
+);
+
+CREATE INDEX replication_objects_expiring ON replication_objects (expires_at) WHERE expires_at IS NOT NULL;
+
+-- Record ids whose bytes are being written by requests. One that is not renewed belongs to a dead process.
+CREATE TABLE replication_uploads (
+    id TEXT NOT NULL PRIMARY KEY,
+    bucket TEXT NOT NULL,
+    name TEXT NOT NULL,
+    -- The process.
+    holder TEXT NOT NULL,
+    held_until BIGINT NOT NULL
+);
+
+CREATE INDEX replication_uploads_by_holder ON replication_uploads (holder);
+CREATE INDEX replication_uploads_by_time ON replication_uploads (held_until);
+
+-- Record ids whose bytes are to be removed.
+CREATE TABLE replication_trash (
+    id TEXT NOT NULL PRIMARY KEY,
+    since BIGINT NOT NULL
+);
+
+-- Bytes that lost against others of the same name; they can be had back for a while.
+CREATE TABLE replication_kept (
+    id TEXT NOT NULL PRIMARY KEY,
+    bucket TEXT NOT NULL,
+    name TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    size_bytes BIGINT NOT NULL,
+    sha256 TEXT NOT NULL,
+    metadata TEXT NOT NULL,
+    origin TEXT NOT NULL,
+    -- What took its place.
+    winner_sha256 TEXT NOT NULL,
+    kept_at BIGINT NOT NULL,
+    until BIGINT NOT NULL
+);
+
+CREATE INDEX replication_kept_by_name ON replication_kept (bucket, name);
+CREATE INDEX replication_kept_by_time ON replication_kept (until);
+
+-- What a client may do with the objects of a bucket: READ 1, WRITE 2, DELETE 4.
+CREATE TABLE replication_ownerships (
+    client TEXT NOT NULL,
+    bucket TEXT NOT NULL,
+    rights BIGINT NOT NULL,
+    PRIMARY KEY (client, bucket)
+);
+
+CREATE INDEX replication_ownerships_by_bucket ON replication_ownerships (bucket);
+
+-- Orders for other sites, in the order of the changes; written with the change.
+CREATE TABLE replication_outbox (
+    seq INTEGER PRIMARY KEY,
+    site TEXT NOT NULL,
+    op_id TEXT NOT NULL,
+    from_site TEXT,
+    client TEXT NOT NULL,
+    bucket TEXT NOT NULL,
+    -- Empty for an order about the bucket.
+    object TEXT NOT NULL,
+    size_bytes BIGINT NOT NULL,
+    sha256 TEXT,
+    action TEXT NOT NULL,
+    event_at BIGINT,
+    created_at BIGINT NOT NULL,
+    -- A dead letter: the site refused it for good.
+    dead_at BIGINT,
+    problem TEXT
+);
+
+CREATE INDEX replication_outbox_by_site ON replication_outbox (site, seq) WHERE dead_at IS NULL;
+CREATE INDEX replication_outbox_dead ON replication_outbox (site, seq) WHERE dead_at IS NOT NULL;
+
+-- Orders from other sites, in the order of arrival. What is done is deleted.
+CREATE TABLE replication_orders (
+    seq INTEGER PRIMARY KEY,
+    op_id TEXT NOT NULL,
+    from_site TEXT,
+    client TEXT NOT NULL,
+    bucket TEXT NOT NULL,
+    object TEXT NOT NULL,
+    size_bytes BIGINT NOT NULL,
+    sha256 TEXT,
+    action TEXT NOT NULL,
+    event_at BIGINT,
+    state TEXT NOT NULL CHECK (state IN ('QUEUED', 'RUNNING', 'WAIT', 'IGNORED', 'CONFLICT', 'FAILED')),
+    attempts BIGINT NOT NULL,
+    -- How often the bytes that came were not those that were promised.
+    mismatches BIGINT NOT NULL,
+    retry_at BIGINT,
+    problem TEXT,
+    -- Where an unfinished copy goes on, and the record id that its bytes lie under.
+    resume TEXT,
+    resume_id TEXT,
+    received_at BIGINT NOT NULL,
+    ended_at BIGINT
+);
+
+CREATE INDEX replication_orders_open ON replication_orders (seq) WHERE ended_at IS NULL;
+CREATE INDEX replication_orders_by_key ON replication_orders (bucket, object, seq) WHERE ended_at IS NULL;
+CREATE INDEX replication_orders_ended ON replication_orders (ended_at) WHERE ended_at IS NOT NULL;
+
+-- Reconciliations, purges, imports and pushes to an empty site.
+CREATE TABLE replication_runs (
+    id TEXT NOT NULL PRIMARY KEY,
+    kind TEXT NOT NULL CHECK (kind IN ('central', 'local', 'purge', 'import', 'sync')),
+    client TEXT NOT NULL,
+    bucket TEXT,
+    -- What was asked for, a JSON object.
+    request TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('running', 'paused', 'done', 'failed', 'canceled')),
+    -- Where the run goes on after a crash, a JSON object.
+    point TEXT NOT NULL,
+    checked BIGINT NOT NULL,
+    checked_db BIGINT NOT NULL,
+    checked_driver BIGINT NOT NULL,
+    checked_remote BIGINT NOT NULL,
+    actions BIGINT NOT NULL,
+    problem TEXT,
+    started_at BIGINT NOT NULL,
+    stopped_at BIGINT
+);
+
+CREATE INDEX replication_runs_stopped ON replication_runs (stopped_at) WHERE stopped_at IS NOT NULL;
+
+-- What a site has under a name, found by a local run.
+CREATE TABLE replication_findings (
+    run TEXT NOT NULL,
+    name TEXT NOT NULL,
+    -- The code of the status (contract, section 8 B).
+    code BIGINT NOT NULL,
+    event_at BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    size_bytes BIGINT NOT NULL,
+    sha256 TEXT,
+    origin TEXT NOT NULL,
+    PRIMARY KEY (run, name)
+);
+
+-- What is to be done about a name, found by a central run.
+CREATE TABLE replication_actions (
+    run TEXT NOT NULL,
+    site TEXT NOT NULL,
+    name TEXT NOT NULL,
+    action TEXT NOT NULL,
+    -- The sites that have it, a JSON list.
+    sources TEXT NOT NULL,
+    -- Of the version to have.
+    size_bytes BIGINT NOT NULL,
+    sha256 TEXT,
+    event_at BIGINT NOT NULL,
+    PRIMARY KEY (run, site, name)
+);
