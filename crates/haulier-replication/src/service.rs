@@ -4,20 +4,26 @@
 
 mod beginning;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use haulier_access::Locations;
 use haulier_base::{Error, Result, Secret, id};
 use haulier_catalog::Catalog;
 use serde_json::Value;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::config::ReplicationConfig;
 use crate::model::SiteId;
 use crate::peer::{Peer, Peers};
 use crate::store::sites::SiteRow;
 use crate::vault::Vault;
+
+/// So long ago is a moment ago.
+const HEARD_LATELY: Duration = Duration::from_secs(1);
 
 /// The replication room. Cheap to clone.
 #[derive(Clone)]
@@ -36,6 +42,8 @@ pub(crate) struct Inner {
     /// This process, as the holder of uploads.
     pub(crate) holder: String,
     pub(crate) bells: Bells,
+    /// When another site last sent orders to this process.
+    pub(crate) heard: Mutex<BTreeMap<SiteId, Instant>>,
 }
 
 /// Shorten waits inside one process; polling is what makes it right.
@@ -47,6 +55,8 @@ pub(crate) struct Bells {
     pub(crate) orders: Notify,
     /// There is something to remove.
     pub(crate) trash: Notify,
+    /// Another site sent orders, so it can probably be reached.
+    pub(crate) heard: Notify,
 }
 
 /// What the room needs to know of the node.
@@ -67,12 +77,24 @@ impl Replication {
         let site = SiteId::new(place.site)?;
         let vault = Vault::open(&config.store, &locations, &place.data_dir).await?;
         let (peers, holder, bells) = (Peers::new()?, id::random_uuid(), Bells::default());
-        let inner = Inner { catalog, locations, config, site, vault, peers, holder, bells };
+        let inner = Inner { catalog, locations, config, site, vault, peers, holder, bells, heard: Mutex::default() };
         Ok(Self { inner: Arc::new(inner) })
     }
 }
 
 impl Inner {
+    /// Another site sent orders.
+    pub(crate) fn hear(&self, site: &SiteId) {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).insert(site.clone(), Instant::now());
+        self.bells.heard.notify_waiters();
+    }
+
+    /// Whether a site sent orders a moment ago.
+    pub(crate) fn was_heard(&self, site: &SiteId) -> bool {
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.get(site).is_some_and(|at| at.elapsed() < HEARD_LATELY)
+    }
+
     /// A site, ready to be asked.
     ///
     /// # Errors
