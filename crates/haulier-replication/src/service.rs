@@ -3,6 +3,15 @@
 //! One verb, one transaction.
 
 mod beginning;
+mod buckets;
+pub(crate) mod denial;
+pub(crate) mod listing;
+pub(crate) mod objects;
+mod ownerships;
+pub(crate) mod read_through;
+mod repair;
+mod topology;
+pub(crate) mod upload;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,6 +21,7 @@ use haulier_base::{Error, Result, Secret, id};
 use haulier_catalog::Catalog;
 use serde_json::Value;
 use tokio::sync::Notify;
+use tokio_util::task::TaskTracker;
 
 use crate::config::ReplicationConfig;
 use crate::model::SiteId;
@@ -36,6 +46,8 @@ pub(crate) struct Inner {
     /// This process, as the holder of uploads.
     pub(crate) holder: String,
     pub(crate) bells: Bells,
+    /// What is done after requests that broke off.
+    pub(crate) aftermath: TaskTracker,
 }
 
 /// Shorten waits inside one process; polling is what makes it right.
@@ -67,7 +79,8 @@ impl Replication {
         let site = SiteId::new(place.site)?;
         let vault = Vault::open(&config.store, &locations, &place.data_dir).await?;
         let (peers, holder, bells) = (Peers::new()?, id::random_uuid(), Bells::default());
-        let inner = Inner { catalog, locations, config, site, vault, peers, holder, bells };
+        let aftermath = TaskTracker::new();
+        let inner = Inner { catalog, locations, config, site, vault, peers, holder, bells, aftermath };
         Ok(Self { inner: Arc::new(inner) })
     }
 }

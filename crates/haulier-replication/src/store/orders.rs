@@ -4,7 +4,7 @@ use haulier_base::Result;
 use haulier_catalog::{Sql, Tx, args};
 
 use super::outbox::columns;
-use crate::model::{Order, OrderState};
+use crate::model::{Action, BucketName, ObjectName, Order, OrderState};
 
 /// Records a received order.
 pub(crate) async fn receive(tx: &mut Tx, order: &Order, state: OrderState, problem: Option<&str>) -> Result<()> {
@@ -18,4 +18,14 @@ pub(crate) async fn receive(tx: &mut Tx, order: &Order, state: OrderState, probl
     let mut args = columns(order);
     args.extend(args![state.as_str(), problem, now, ended]);
     tx.execute_later(RECEIVE, args).await
+}
+
+/// Whether an order of that action about an object is not finished yet.
+pub(crate) async fn any_open(tx: &mut Tx, bucket: &BucketName, object: &ObjectName, action: Action) -> Result<bool> {
+    const ANY: Sql = Sql::both(
+        "SELECT seq FROM replication_orders WHERE bucket = $1 AND object = $2 AND action = $3 AND ended_at IS NULL \
+         LIMIT 1",
+    );
+    let args = args![bucket.as_str(), object.as_str(), action.as_str()];
+    Ok(tx.fetch_optional(ANY, args).await?.is_some())
 }

@@ -33,6 +33,12 @@ pub(crate) async fn send(tx: &mut Tx, to: &SiteId, order: &Order) -> Result<()> 
     tx.execute_later(SEND, args).await
 }
 
+/// Forgets all orders for a site, dead letters included.
+pub(crate) async fn delete_all(tx: &mut Tx, site: &SiteId) -> Result<u64> {
+    const DELETE: Sql = Sql::both("DELETE FROM replication_outbox WHERE site = $1");
+    tx.execute(DELETE, args![site.as_str()]).await
+}
+
 /// What both tables of orders have in common.
 pub(super) fn columns(order: &Order) -> Vec<haulier_catalog::Value> {
     args![
