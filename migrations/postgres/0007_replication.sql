@@ -156,6 +156,7 @@ CREATE INDEX replication_orders_ready ON replication_orders (seq) WHERE ended_at
 CREATE INDEX replication_orders_waiting ON replication_orders (retry_at) WHERE state = 'WAIT';
 CREATE INDEX replication_orders_by_source ON replication_orders (from_site) WHERE ended_at IS NULL;
 CREATE INDEX replication_orders_by_key ON replication_orders (bucket, object, seq) WHERE ended_at IS NULL;
+CREATE INDEX replication_orders_by_record ON replication_orders (record_id) WHERE ended_at IS NULL;
 CREATE INDEX replication_orders_ended ON replication_orders (ended_at) WHERE ended_at IS NOT NULL;
 
 -- Reconciliations, purges, imports and pushes to an empty site.

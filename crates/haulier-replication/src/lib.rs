@@ -6,6 +6,7 @@
 mod api;
 mod config;
 mod content;
+mod filter;
 mod header;
 mod http;
 mod model;

@@ -8,7 +8,9 @@ pub(crate) mod orders;
 pub(crate) mod outbox;
 pub(crate) mod ownerships;
 pub(crate) mod sites;
+pub(crate) mod sweeping;
 pub(crate) mod trash;
+pub(crate) mod uploads;
 
 use haulier_base::{Error, Result};
 use haulier_catalog::Row;

@@ -8,9 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
 use haulier_access::Locations;
 use haulier_access::locations::Request;
-use haulier_base::{Checksum, Error, ErrorKind, Result};
+use haulier_base::{Checksum, Error, ErrorKind, Result, Timestamp, id};
 use haulier_mover::{Limits, Move, MoveOptions, NoCheckpoint, Progress, move_object};
 use haulier_storage::connectors::local::LocalStorage;
 use haulier_storage::{
@@ -141,6 +142,21 @@ impl Vault {
         let Location { storage, path } = self.location(id);
         storage.delete(&path).await?;
         storage.discard(&path, id.as_str(), None).await
+    }
+
+    /// All records that there are bytes of, in no special order and in bounded memory, with the instant at which they
+    /// were written where the storage knows. What lies there under other names is not the room's.
+    ///
+    /// # Errors
+    /// As the storage says.
+    pub(crate) async fn list(&self) -> Result<BoxStream<'static, Result<(RecordId, Option<Timestamp>)>>> {
+        let (vault, listed) = (self.clone(), self.base.storage.list(&self.base.path).await?);
+        let ours = move |found: ListedObject| {
+            let name = found.path.as_str().rsplit('/').next().unwrap_or_default();
+            let id = id::is_canonical_uuid(name).then(|| RecordId::from_text(name))?;
+            (vault.location(&id).path == found.path).then_some((id, found.meta.modified))
+        };
+        Ok(listed.try_filter_map(move |found| std::future::ready(Ok(ours(found)))).boxed())
     }
 }
 

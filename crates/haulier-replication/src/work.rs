@@ -2,6 +2,7 @@
 
 mod apply;
 mod deliver;
+mod sweep;
 
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ impl Replication {
         vec![
             Arc::new(deliver::Deliver { room: self.clone() }),
             Arc::new(apply::Apply { room: self.clone() }),
+            Arc::new(sweep::Sweep { room: self.clone() }),
         ]
     }
 }

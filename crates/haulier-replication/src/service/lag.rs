@@ -128,8 +128,8 @@ impl Replication {
             return Err(no_order(id));
         }
         tx.commit().await?;
-        self.inner.bells.orders.notify_one();
-        self.inner.bells.outbox.notify_one();
+        self.inner.bells.orders.ring();
+        self.inner.bells.outbox.ring();
         Ok(())
     }
 

@@ -44,7 +44,7 @@ impl Replication {
             orders::receive(&mut tx, &arrived).await?;
             tx.commit().await?;
         }
-        inner.bells.orders.notify_one();
+        inner.bells.orders.ring();
         for site in &sources {
             inner.hear(site);
         }
@@ -62,7 +62,7 @@ impl Replication {
         }
         orders::receive(&mut tx, &[Arrived::queued(order)]).await?;
         tx.commit().await?;
-        self.inner.bells.orders.notify_one();
+        self.inner.bells.orders.ring();
         Ok(true)
     }
 }

@@ -68,20 +68,6 @@ pub(crate) async fn count(tx: &mut Tx) -> Result<u64> {
     tx.fetch_optional(COUNT, args![]).await?.map_or(Ok(0), |row| unsigned(&row, "kept"))
 }
 
-/// Up to `limit` ids whose time is over.
-pub(crate) async fn expired(tx: &mut Tx, limit: i64) -> Result<Vec<RecordId>> {
-    const EXPIRED: Sql = Sql::both("SELECT id FROM replication_kept WHERE until <= $1 ORDER BY until LIMIT $2");
-    let now = tx.now();
-    let rows = tx.fetch_all(EXPIRED, args![now, limit]).await?;
-    rows.iter().map(|row| Ok(RecordId::from_text(row.text("id")?))).collect()
-}
-
-/// Forgets one; its bytes belong into the trash in the same transaction.
-pub(crate) async fn delete(tx: &mut Tx, id: &RecordId) -> Result<()> {
-    const DELETE: Sql = Sql::both("DELETE FROM replication_kept WHERE id = $1");
-    tx.execute_later(DELETE, args![id.as_str()]).await
-}
-
 fn kept(row: &Row) -> Result<Kept> {
     let metadata = serde_json::from_value(row.json("metadata")?).map_err(|error| {
         haulier_base::Error::corrupt("column \"metadata\" is no JSON object of texts").caused_by(error)

@@ -5,7 +5,7 @@ use haulier_catalog::{Row, Sql, Tx, Value, args, placeholders};
 
 use super::outbox::{columns, order};
 use super::word;
-use crate::model::{BucketName, Order, OrderState, RecordId, SiteId};
+use crate::model::{Action, BucketName, ObjectName, Order, OrderState, RecordId, SiteId};
 
 /// Rows in one statement.
 const ROWS_MAX: usize = 200;
@@ -199,15 +199,6 @@ pub(crate) async fn drop_one(tx: &mut Tx, seq: i64) -> Result<Option<RecordId>> 
     row.map(|row| Ok(RecordId::from_text(row.text("record_id")?))).transpose()
 }
 
-/// Forgets up to `limit` orders that ended before an instant; says how many.
-pub(crate) async fn prune(tx: &mut Tx, before: Timestamp, limit: i64) -> Result<u64> {
-    const PRUNE: Sql = Sql::both(
-        "DELETE FROM replication_orders WHERE seq IN \
-         (SELECT seq FROM replication_orders WHERE ended_at < $1 ORDER BY ended_at LIMIT $2)",
-    );
-    tx.execute(PRUNE, args![before, limit]).await
-}
-
 fn limit_of(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
@@ -230,4 +221,14 @@ fn received(row: &Row) -> Result<Received> {
         received_at: row.time("received_at")?,
         ended_at: row.time_or_null("ended_at")?,
     })
+}
+
+/// Whether an order of that action about an object is not finished yet.
+pub(crate) async fn any_open(tx: &mut Tx, bucket: &BucketName, object: &ObjectName, action: Action) -> Result<bool> {
+    const ANY: Sql = Sql::both(
+        "SELECT seq FROM replication_orders WHERE bucket = $1 AND object = $2 AND action = $3 AND ended_at IS NULL \
+         LIMIT 1",
+    );
+    let args = args![bucket.as_str(), object.as_str(), action.as_str()];
+    Ok(tx.fetch_optional(ANY, args).await?.is_some())
 }

@@ -93,10 +93,10 @@ pub(crate) async fn drop_dead(tx: &mut Tx, seq: i64) -> Result<bool> {
     Ok(tx.execute(DROP, args![seq]).await? == 1)
 }
 
-/// Forgets everything for a site that left; says how much that was.
-pub(crate) async fn clear(tx: &mut Tx, site: &SiteId) -> Result<u64> {
-    const CLEAR: Sql = Sql::both("DELETE FROM replication_outbox WHERE site = $1");
-    tx.execute(CLEAR, args![site.as_str()]).await
+/// Forgets all orders for a site, dead letters included.
+pub(crate) async fn delete_all(tx: &mut Tx, site: &SiteId) -> Result<u64> {
+    const DELETE: Sql = Sql::both("DELETE FROM replication_outbox WHERE site = $1");
+    tx.execute(DELETE, args![site.as_str()]).await
 }
 
 /// What both tables of orders have in common.

@@ -11,7 +11,6 @@ mod sources;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,11 +40,6 @@ const LOADED_MIN: usize = 1024;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// After trouble with the catalogue.
 const TROUBLE_PAUSE: Duration = Duration::from_millis(500);
-/// How long orders that did not end well are remembered.
-const ENDED_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
-/// How often those that are older are forgotten.
-const PRUNE_EVERY: Duration = Duration::from_secs(600);
-const PRUNE_ROWS: i64 = 1000;
 
 /// The handler of [`APPLY`].
 pub(crate) struct Apply {
@@ -107,7 +101,6 @@ struct Applying {
     first: bool,
     /// Whether the last look found all there was.
     whole: bool,
-    prune_at: Instant,
 }
 
 impl Applying {
@@ -121,7 +114,6 @@ impl Applying {
             at: HashMap::new(),
             first: true,
             whole: false,
-            prune_at: Instant::now() + PRUNE_EVERY,
         }
     }
 
@@ -129,10 +121,8 @@ impl Applying {
     async fn attend(mut self) -> Error {
         let (permit, room) = (Permit::current(), self.room.clone());
         let (mut look, mut look_at) = (true, Instant::now());
+        let mut bell = room.inner.bells.orders.listen();
         loop {
-            let mut rung = pin!(room.inner.bells.orders.notified());
-            // Registered before looking: what arrives while we look still rings.
-            rung.as_mut().enable();
             let hungry = self.line.len() < LOADED_MIN && !self.whole;
             if look || hungry {
                 match self.load().await {
@@ -146,7 +136,7 @@ impl Applying {
             }
             self.start(&permit);
             look = tokio::select! {
-                () = rung => true,
+                () = bell.rung() => true,
                 Some(ended) = self.tasks.join_next_with_id() => {
                     let (id, panicked) = match ended {
                         Ok((id, ())) => (id, false),
@@ -155,10 +145,7 @@ impl Applying {
                     self.ended(id, panicked).await;
                     false
                 }
-                () = sleep(look_at.saturating_duration_since(Instant::now())) => {
-                    self.prune().await;
-                    true
-                }
+                () = sleep(look_at.saturating_duration_since(Instant::now())) => true,
             };
         }
     }
@@ -228,22 +215,5 @@ impl Applying {
             }
         }
         self.line.end(seq);
-    }
-
-    async fn prune(&mut self) {
-        if Instant::now() < self.prune_at {
-            return;
-        }
-        self.prune_at = Instant::now() + PRUNE_EVERY;
-        let catalog = &self.room.inner.catalog;
-        let pruned = async {
-            let mut tx = catalog.begin("replication.prune").await?;
-            let before = tx.now().minus(ENDED_FOR);
-            orders::prune(&mut tx, before, PRUNE_ROWS).await?;
-            tx.commit().await
-        };
-        if let Err(error) = pruned.await {
-            tracing::warn!(error.chain = ?error, "old orders cannot be forgotten: {error}");
-        }
     }
 }

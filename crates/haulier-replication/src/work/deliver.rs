@@ -4,7 +4,6 @@
 //! A site that is away delays nobody else: each has an attendant of its own.
 
 use std::fmt;
-use std::pin::pin;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -104,11 +103,8 @@ impl<'a> Delivering<'a> {
     /// Goes on until the site has left the topology.
     async fn attend(&mut self) -> Result<()> {
         let bells = &self.room.inner.bells;
+        let (mut outbox, mut heard) = (bells.outbox.listen(), bells.heard.listen());
         loop {
-            let (mut rung, mut heard) = (pin!(bells.outbox.notified()), pin!(bells.heard.notified()));
-            // Registered before looking: what comes while we look still rings.
-            rung.as_mut().enable();
-            heard.as_mut().enable();
             match self.step().await {
                 Ok(Step::Gone) => return Ok(()),
                 Ok(Step::More) => continue,
@@ -121,10 +117,12 @@ impl<'a> Delivering<'a> {
             let wait = self.retry_at.map_or(LOOK_EVERY, |at| at.saturating_duration_since(Instant::now()));
             tokio::select! {
                 // New orders do not make an absent site answer.
-                () = rung, if self.retry_at.is_none() => {}
+                () = outbox.rung(), if self.retry_at.is_none() => {}
                 // Somebody who sends us orders can be reached, as a rule.
-                () = heard, if self.retry_at.is_some() && self.room.inner.was_heard(&self.site) => {
-                    self.retry_at = None;
+                () = heard.rung(), if self.retry_at.is_some() => {
+                    if self.room.inner.was_heard(&self.site) {
+                        self.retry_at = None;
+                    }
                 }
                 () = sleep(wait.min(LOOK_EVERY)) => {}
             }
@@ -193,7 +191,7 @@ impl<'a> Delivering<'a> {
         tx.commit().await?;
         if self.failures > 0 {
             tracing::info!(site = %self.site, "the site {} takes orders again", self.site);
-            self.room.inner.bells.orders.notify_one();
+            self.room.inner.bells.orders.ring();
         }
         self.recovered();
         self.ask_at = Instant::now() + ASK_SOON;
@@ -228,7 +226,7 @@ impl<'a> Delivering<'a> {
         }
         tx.commit().await?;
         if self.failures > 0 {
-            inner.bells.orders.notify_one();
+            inner.bells.orders.ring();
         }
         self.recovered();
         self.ask_at = Instant::now() + if open { ASK_SOON } else { ASK_SELDOM };

@@ -84,7 +84,7 @@ impl<'a> Settling<'a> {
     /// Says what became so.
     pub(super) fn tell(&self) {
         if self.trashed {
-            self.inner.bells.trash.notify_one();
+            self.inner.bells.trash.ring();
         }
         for replaced in &self.replaced {
             tracing::warn!("{replaced}");
