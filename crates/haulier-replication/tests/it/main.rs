@@ -2,8 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed, which is what it is for")]
 
+mod across;
+mod chaos;
 mod link;
+mod orders;
 mod site;
+mod speed;
 
 mod lines {
     use haulier_testkit::both_databases;
