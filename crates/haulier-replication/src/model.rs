@@ -285,6 +285,35 @@ pub struct Site {
     pub status: SiteStatus,
 }
 
+impl Site {
+    /// Checks what an operator wrote (§6.3).
+    ///
+    /// # Errors
+    /// `Invalid`, with the field.
+    pub fn check(&self) -> Result<()> {
+        if self.name.trim().is_empty() {
+            return Err(Error::invalid(format!("the site {} has an empty name", self.id)));
+        }
+        let plain = |url: &url::Url| {
+            matches!(url.scheme(), "http" | "https")
+                && url.has_host()
+                && matches!(url.path(), "" | "/")
+                && url.query().is_none()
+                && url.fragment().is_none()
+                && url.username().is_empty()
+                && url.password().is_none()
+        };
+        match url::Url::parse(&self.uri) {
+            Ok(url) if plain(&url) => Ok(()),
+            _ => Err(Error::invalid(format!(
+                "the uri of the site {} must be http or https, a host and perhaps a port, such as \
+                 https://lyon.example:3862",
+                self.id
+            ))),
+        }
+    }
+}
+
 /// A replication order, as it is made, sent and received (§1.4).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Order {
