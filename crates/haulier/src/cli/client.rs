@@ -179,10 +179,10 @@ mod tests {
 
     #[test]
     fn a_refusal_carries_the_servers_sentence() {
-        let error = refusal(StatusCode::BAD_REQUEST, br#"{"message": "limit is not a number"}"#);
+        let error = refusal(StatusCode::BAD_REQUEST, br#"{"message": "limit is not a number"}"#, None);
         assert_eq!((error.kind(), error.message()), (ErrorKind::Invalid, "limit is not a number"));
-        let error = refusal(StatusCode::CONFLICT, br#"{"status": "error", "reason": "entry A is not running"}"#);
+        let error = refusal(StatusCode::CONFLICT, br#"{"status": "error", "reason": "entry A is not running"}"#, None);
         assert_eq!((error.kind(), error.message()), (ErrorKind::Conflict, "entry A is not running"));
-        assert_eq!(refusal(StatusCode::BAD_GATEWAY, b"<html>").kind(), ErrorKind::Unavailable);
+        assert_eq!(refusal(StatusCode::BAD_GATEWAY, b"<html>", None).kind(), ErrorKind::Unavailable);
     }
 }

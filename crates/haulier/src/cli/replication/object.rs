@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use futures::{Stream, StreamExt, TryStreamExt};
 use haulier_base::{Error, Result, id};
 use indicatif::ProgressBar;
+use reqwest::header::HeaderValue;
 use reqwest::{Body, Method, Response};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -20,8 +21,7 @@ use super::{AsClient, ReplicationApi};
 const COLUMNS: &[(&str, &str)] =
     &[("NAME", "name"), ("SIZE", "size"), ("STATUS", "status"), ("CREATED", "creation"), ("SHA-256", "hash")];
 /// What is shown of an object, and the header that has it.
-const HEAD: [&str; 10] =
-    ["bucket", "name", "size", "hash", "status", "creation", "expires", "metadata", "site", "id"];
+const HEAD: [&str; 10] = ["bucket", "name", "size", "hash", "status", "creation", "expires", "metadata", "site", "id"];
 /// Read from files and pipes at once, bytes.
 const CHUNK: usize = 256 << 10;
 /// Rows that a table is made of; a longer list comes as several.
@@ -174,7 +174,9 @@ impl ReplicationApi<'_> {
         let stored = self.json(request.body(body)).await?;
         bar.finish_and_clear();
         if stored["hash"].as_str() != Some(hash.hex().as_str()) {
-            return Err(Error::corrupt("the site holds other bytes than were sent; delete the object and put it again"));
+            return Err(Error::corrupt(
+                "the site holds other bytes than were sent; delete the object and put it again",
+            ));
         }
         Ok(self.shown(&stored))
     }
@@ -239,6 +241,8 @@ impl ReplicationApi<'_> {
     async fn list(&self, args: ListArgs) -> Result<Exit> {
         let mut request = self.by(&args.client, Method::PUT, self.stored(&args.bucket, None)?)?;
         if let Some(prefix) = &args.prefix {
+            let prefix = HeaderValue::from_bytes(prefix.as_bytes());
+            let prefix = prefix.map_err(|_| Error::invalid("the prefix has characters that no name can have"))?;
             request = request.header("x-clonecloudstore-namePrefix", prefix);
         }
         if !args.all {
