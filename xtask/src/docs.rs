@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::gate;
-use crate::process::{Result, output, root, step};
+use crate::process::{Result, output, root};
 use crate::server::Server;
 
 mod pages;
