@@ -2,8 +2,17 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed, which is what it is for")]
 
+mod administration;
+mod buckets;
+mod contents;
 mod link;
+mod listings;
+mod names;
+mod raw;
 mod site;
+mod sweeping;
+mod tokens;
+mod uploads;
 
 mod lines {
     use haulier_testkit::both_databases;
