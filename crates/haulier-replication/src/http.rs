@@ -7,6 +7,9 @@ mod content;
 mod internal;
 mod own;
 mod path;
+mod relay;
+mod replicator;
+mod status;
 mod stream;
 
 use axum::Router;
@@ -43,4 +46,6 @@ fn routes() -> OpenApiRouter<Replication> {
         .merge(internal::routes())
         .merge(administration::routes())
         .merge(own::routes())
+        .merge(replicator::routes())
+        .merge(status::routes())
 }

@@ -12,6 +12,7 @@ mod http;
 mod model;
 mod names;
 mod peer;
+mod resolve;
 mod service;
 mod store;
 mod tasks;

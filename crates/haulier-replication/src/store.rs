@@ -1,6 +1,8 @@
 //! SQL for the tables `replication_*`. Every function takes a `Tx`; none of them decides anything.
 
 pub(crate) mod buckets;
+pub(crate) mod deliveries;
+pub(crate) mod kept;
 pub(crate) mod objects;
 pub(crate) mod orders;
 pub(crate) mod outbox;

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use futures::StreamExt;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use haulier_access::Locations;
@@ -18,6 +19,7 @@ use haulier_storage::{
     Storage, WriteRequest,
 };
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use crate::model::RecordId;
 
@@ -94,6 +96,29 @@ impl Vault {
     pub(crate) async fn read(&self, id: &RecordId, start: u64, end: Option<u64>) -> Result<ObjectRead> {
         let Location { storage, path } = self.location(id);
         storage.read(&path, ReadRequest { start, end, version: None }).await
+    }
+
+    /// Reads all bytes and hashes them; none when they are gone.
+    ///
+    /// # Errors
+    /// As the storage says.
+    pub(crate) async fn hash(&self, id: &RecordId) -> Result<Option<Stored>> {
+        let read = match self.read(id, 0, None).await {
+            Ok(read) => read,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let (mut sha, mut size_bytes, mut stream) = (Sha256::new(), 0, read.stream);
+        while let Some(piece) = stream.next().await {
+            let piece = piece?;
+            size_bytes += piece.len() as u64;
+            let hashing = tokio::task::spawn_blocking(move || {
+                sha.update(&piece);
+                sha
+            });
+            sha = hashing.await.map_err(|error| Error::internal("the hashing thread failed").caused_by(error))?;
+        }
+        Ok(Some(Stored { size_bytes, sha256: hex::encode(sha.finalize()) }))
     }
 
     /// How many bytes there are; none when they are gone.

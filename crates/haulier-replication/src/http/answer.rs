@@ -138,7 +138,8 @@ async fn around(State(module): State<Module>, request: Request, next: Next) -> R
     let headers = response.headers_mut();
     headers.insert(header::MODULE, HeaderValue::from_static(module.as_str()));
     if let Ok(value) = HeaderValue::from_str(&op_id) {
-        headers.insert(header::OP_ID, value);
+        // A route may know a better one.
+        headers.entry(header::OP_ID).or_insert(value);
     }
     if status.is_client_error() || status.is_server_error() {
         let said = headers.remove(header::ERROR);

@@ -32,7 +32,7 @@ impl Replication {
         ownerships::set(&mut tx, client, name, Rights::OWNER).await?;
         outbox::announce(&mut tx, &self.inner.site, &self.about_bucket(&bucket, client, Action::Create, op_id)).await?;
         tx.commit().await?;
-        self.inner.bells.outbox.notify_one();
+        self.inner.bells.outbox.ring();
         Ok(bucket)
     }
 
@@ -67,7 +67,7 @@ impl Replication {
         ownerships::delete_all(&mut tx, name).await?;
         outbox::announce(&mut tx, &self.inner.site, &self.about_bucket(&bucket, client, Action::Delete, op_id)).await?;
         tx.commit().await?;
-        self.inner.bells.outbox.notify_one();
+        self.inner.bells.outbox.ring();
         Ok(())
     }
 

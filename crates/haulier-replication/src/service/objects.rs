@@ -167,8 +167,8 @@ impl Replication {
         let order = self.about_object(&tombstone, client, Action::Delete, op_id);
         outbox::announce(&mut tx, &self.inner.site, &order).await?;
         tx.commit().await?;
-        self.inner.bells.outbox.notify_one();
-        self.inner.bells.trash.notify_one();
+        self.inner.bells.outbox.ring();
+        self.inner.bells.trash.ring();
         Ok(())
     }
 

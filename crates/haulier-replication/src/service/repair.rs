@@ -3,8 +3,9 @@
 use haulier_base::{Result, id};
 
 use super::Replication;
-use crate::model::{Action, Object, Order, OrderState, Status};
-use crate::store::{buckets, objects, orders};
+use crate::model::{Action, Object, Order, Status};
+use crate::store::orders::{self, Arrived};
+use crate::store::{buckets, objects};
 
 impl Replication {
     /// Queues the repair of a READY object whose bytes are not what they should be, unless one is queued already.
@@ -16,7 +17,7 @@ impl Replication {
                     bucket = %object.bucket, record = %object.id,
                     "the bytes of an object are missing; a peer is asked for them"
                 );
-                self.inner.bells.orders.notify_one();
+                self.inner.bells.orders.ring();
             }
             Ok(false) => {}
             Err(error) => tracing::error!(error.chain = ?error, "the repair of an object cannot be queued: {error}"),
@@ -44,7 +45,7 @@ impl Replication {
             action: Action::Update,
             event_at: None,
         };
-        orders::receive(&mut tx, &order, OrderState::Queued, None).await?;
+        orders::receive(&mut tx, &[Arrived::queued(order)]).await?;
         tx.commit().await?;
         Ok(true)
     }

@@ -106,7 +106,7 @@ impl Replication {
 
     fn heed_topology(&self) {
         self.inner.catalog.wake_workers();
-        self.inner.bells.outbox.notify_one();
+        self.inner.bells.outbox.ring();
     }
 }
 

@@ -173,7 +173,7 @@ impl Replication {
         let order = self.about_object(&object, &new.client, Action::Create, &new.op_id);
         outbox::announce(&mut tx, &self.inner.site, &order).await?;
         tx.commit().await?;
-        self.inner.bells.outbox.notify_one();
+        self.inner.bells.outbox.ring();
         Ok(object)
     }
 
@@ -185,7 +185,7 @@ impl Replication {
             tx.commit().await
         };
         match ended.await {
-            Ok(()) => self.inner.bells.trash.notify_one(),
+            Ok(()) => self.inner.bells.trash.ring(),
             Err(error) => tracing::warn!(error.chain = ?error, "a failed upload is ended later: {error}"),
         }
     }

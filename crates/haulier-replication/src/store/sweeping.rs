@@ -58,7 +58,7 @@ pub(crate) async fn needed(tx: &mut Tx, ids: &[RecordId]) -> Result<HashSet<Stri
          UNION SELECT id FROM replication_uploads WHERE id IN ({list}) \
          UNION SELECT id FROM replication_kept WHERE id IN ({list}) \
          UNION SELECT id FROM replication_trash WHERE id IN ({list}) \
-         UNION SELECT resume_id AS id FROM replication_orders WHERE ended_at IS NULL AND resume_id IN ({list})"
+         UNION SELECT record_id AS id FROM replication_orders WHERE ended_at IS NULL AND record_id IN ({list})"
     );
     let args: Vec<Value> = ids.iter().map(|id| Value::from(id.as_str())).collect();
     tx.fetch_all(Sql::owned(text), args).await?.iter().map(|row| row.text("id")).collect()

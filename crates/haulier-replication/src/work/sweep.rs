@@ -68,7 +68,7 @@ impl TaskHandler for Sweep {
 impl Sweep {
     /// Sweeps until the lease is lost, and says so.
     async fn sweep(&self, ctx: &TaskContext) -> Error {
-        let mut forget_at = Instant::now();
+        let (mut forget_at, mut bell) = (Instant::now(), self.room.inner.bells.trash.listen());
         loop {
             let forget = forget_at <= Instant::now();
             let more = match self.pass(ctx, forget).await {
@@ -86,7 +86,7 @@ impl Sweep {
                 forget_at = Instant::now() + FORGET_EVERY;
             }
             tokio::select! {
-                () = self.room.inner.bells.trash.notified() => {}
+                () = bell.rung() => {}
                 () = sleep(LOOK_EVERY) => {}
             }
         }
@@ -194,7 +194,7 @@ impl Sweep {
             }
             tx.commit().await?;
             found += leftovers.len() as u64;
-            self.room.inner.bells.trash.notify_one();
+            self.room.inner.bells.trash.ring();
         }
         Ok(found)
     }
