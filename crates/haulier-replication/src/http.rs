@@ -7,7 +7,7 @@ mod content;
 mod internal;
 mod own;
 mod path;
-mod relay;
+pub(crate) mod relay;
 mod replicator;
 mod status;
 mod stream;
