@@ -3,12 +3,16 @@
 //! Speaks the Clone Cloud Store API (replication contract). Knows no other room. How it works:
 //! docs/decisions/0016-replication.md.
 
+mod api;
 mod config;
+mod content;
+mod filter;
 mod header;
 mod http;
 mod model;
 mod names;
 mod peer;
+mod resolve;
 mod service;
 mod store;
 mod tasks;

@@ -1,5 +1,9 @@
 //! The handlers of this room's tasks; each is in a file below.
 
+mod apply;
+mod deliver;
+mod sweep;
+
 use std::sync::Arc;
 
 use haulier_work::TaskHandler;
@@ -14,6 +18,10 @@ impl Replication {
 
     /// The handlers of tasks that do not end: deliveries, the application of orders, the sweeper.
     pub fn attendants(&self) -> Vec<Arc<dyn TaskHandler>> {
-        Vec::new()
+        vec![
+            Arc::new(deliver::Deliver { room: self.clone() }),
+            Arc::new(apply::Apply { room: self.clone() }),
+            Arc::new(sweep::Sweep { room: self.clone() }),
+        ]
     }
 }
