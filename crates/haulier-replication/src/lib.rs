@@ -3,6 +3,7 @@
 //! Speaks the Clone Cloud Store API (replication contract). Knows no other room. How it works:
 //! docs/decisions/0016-replication.md.
 
+mod compare;
 mod config;
 mod header;
 mod http;
