@@ -10,6 +10,7 @@ mod http;
 mod model;
 mod names;
 mod peer;
+mod run;
 mod service;
 mod store;
 mod tasks;

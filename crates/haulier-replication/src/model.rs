@@ -57,6 +57,8 @@ macro_rules! words {
     };
 }
 
+pub(crate) use words;
+
 words!(
     /// The state of a bucket or an object (§3).
     Status {
