@@ -41,4 +41,6 @@ headers! {
     STATUS = "status";
     /// When it is purged.
     EXPIRES = "expires";
+    /// The site that it was first written at; told between sites alone (§5.4).
+    ORIGIN = "origin";
 }

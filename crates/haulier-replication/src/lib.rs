@@ -3,8 +3,10 @@
 //! Speaks the Clone Cloud Store API (replication contract). Knows no other room. How it works:
 //! docs/decisions/0016-replication.md.
 
+mod api;
 mod compare;
 mod config;
+mod content;
 mod header;
 mod http;
 mod model;

@@ -92,6 +92,14 @@ impl ObjectName {
         Self::new(decode_path(rest)?)
     }
 
+    /// An object's name as JSON has it, where nothing is percent-encoded; one leading slash is dropped (§2.2).
+    ///
+    /// # Errors
+    /// `Invalid`, with the rule.
+    pub fn received(text: String) -> Result<Self> {
+        Self::new(text.strip_prefix('/').map(str::to_owned).unwrap_or(text))
+    }
+
     /// The name as a part of a path.
     pub fn to_path(&self) -> String {
         utf8_percent_encode(&self.0, PATH).to_string()

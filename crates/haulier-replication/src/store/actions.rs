@@ -28,7 +28,7 @@ pub(crate) async fn insert_all(tx: &mut Tx, run: &RunId, actions: &[Named]) -> R
                 deed.site.as_str(),
                 name.as_str(),
                 deed.need.as_str(),
-                json!(sources),
+                &json!(sources),
                 signed(deed.size_bytes),
                 deed.sha256.as_deref(),
                 deed.event_at

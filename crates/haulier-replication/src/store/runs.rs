@@ -38,7 +38,7 @@ pub(crate) async fn insert(tx: &mut Tx, run: &Run) -> Result<bool> {
         run.kind.as_str(),
         run.client.as_str(),
         run.bucket.as_ref().map(BucketName::as_str),
-        request,
+        &request,
         run.state.as_str(),
         run.turn,
         &run.point,
