@@ -5,6 +5,7 @@ pub(crate) mod hash;
 pub(crate) mod instant;
 pub(crate) mod json;
 pub(crate) mod order;
+pub(crate) mod reconciliation;
 pub(crate) mod topology;
 
 use haulier_base::{Error, Result};

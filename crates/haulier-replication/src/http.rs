@@ -1,6 +1,7 @@
 //! Routes of the replication contract: extract, call one verb, convert. One file below for each part of it.
 
 mod answer;
+mod reconciliator;
 
 use axum::Router;
 use utoipa::OpenApi;
@@ -31,5 +32,5 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 }
 
 fn routes() -> OpenApiRouter<Replication> {
-    OpenApiRouter::with_openapi(Doc::openapi())
+    OpenApiRouter::with_openapi(Doc::openapi()).merge(reconciliator::routes())
 }

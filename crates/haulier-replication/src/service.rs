@@ -3,6 +3,7 @@
 //! One verb, one transaction.
 
 mod beginning;
+pub(crate) mod runs;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -69,6 +70,11 @@ impl Replication {
         let (peers, holder, bells) = (Peers::new()?, id::random_uuid(), Bells::default());
         let inner = Inner { catalog, locations, config, site, vault, peers, holder, bells };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// This site.
+    pub(crate) fn site(&self) -> &SiteId {
+        &self.inner.site
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod actions;
 pub(crate) mod buckets;
+pub(crate) mod expired;
 pub(crate) mod findings;
 pub(crate) mod objects;
 pub(crate) mod orders;

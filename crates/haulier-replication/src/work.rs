@@ -1,5 +1,9 @@
 //! The handlers of this room's tasks; each is in a file below.
 
+mod run;
+
+pub(crate) use run::answer;
+
 use std::sync::Arc;
 
 use haulier_work::TaskHandler;
@@ -9,7 +13,7 @@ use crate::service::Replication;
 impl Replication {
     /// The handlers of tasks that end: runs.
     pub fn handlers(&self) -> Vec<Arc<dyn TaskHandler>> {
-        Vec::new()
+        vec![Arc::new(run::Runs { room: self.inner.clone() })]
     }
 
     /// The handlers of tasks that do not end: deliveries, the application of orders, the sweeper.
