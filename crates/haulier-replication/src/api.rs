@@ -4,6 +4,7 @@ pub(crate) mod access;
 pub(crate) mod hash;
 pub(crate) mod instant;
 pub(crate) mod json;
+pub(crate) mod lag;
 pub(crate) mod order;
 pub(crate) mod reconciliation;
 pub(crate) mod topology;

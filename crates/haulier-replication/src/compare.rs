@@ -7,6 +7,7 @@ use std::cmp::Reverse;
 use haulier_base::{Error, Result, Timestamp};
 
 use crate::model::{Action, SiteId, Status};
+use crate::resolve::Rank;
 
 /// What a site has under a name: the codes of §8 B.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -225,13 +226,19 @@ fn spread(ranked: &[&Entry], members: &[SiteId]) -> Vec<Deed> {
 }
 
 /// The greatest wins (§5.4).
-fn rank(entry: &Entry) -> (Timestamp, Option<&SiteId>, Option<&str>) {
-    (entry.created_at, entry.origin.as_ref(), entry.sha256.as_deref())
+fn rank(entry: &Entry) -> Rank {
+    // A site that does not say where an object was first written is taken to be it.
+    let origin = entry.origin.as_ref().unwrap_or(&entry.site);
+    Rank::version(entry.created_at, origin, entry.sha256.as_deref().unwrap_or_default())
 }
 
 /// Whether two sites have the same version.
 fn same(one: &Entry, other: &Entry) -> bool {
-    (one.created_at, &one.sha256, one.size_bytes) == (other.created_at, &other.sha256, other.size_bytes)
+    let origin = match (&one.origin, &other.origin) {
+        (Some(one), Some(other)) => one == other,
+        _ => true,
+    };
+    origin && (one.created_at, &one.sha256, one.size_bytes) == (other.created_at, &other.sha256, other.size_bytes)
 }
 
 fn lost(entry: &Entry) -> Deed {

@@ -1,6 +1,9 @@
 //! The handlers of this room's tasks; each is in a file below.
 
+mod apply;
+mod deliver;
 mod run;
+mod sweep;
 
 pub(crate) use run::answer;
 
@@ -18,6 +21,10 @@ impl Replication {
 
     /// The handlers of tasks that do not end: deliveries, the application of orders, the sweeper.
     pub fn attendants(&self) -> Vec<Arc<dyn TaskHandler>> {
-        Vec::new()
+        vec![
+            Arc::new(deliver::Deliver { room: self.clone() }),
+            Arc::new(apply::Apply { room: self.clone() }),
+            Arc::new(sweep::Sweep { room: self.clone() }),
+        ]
     }
 }

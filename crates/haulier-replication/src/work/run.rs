@@ -24,7 +24,10 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::run::{Run, RunId, RunKind, RunState};
+use crate::model::RecordId;
 use crate::service::Inner;
+use crate::service::upload::{HELD_FOR, RENEW_EVERY};
+use crate::store::uploads::{self, Upload};
 use crate::store::runs;
 use crate::tasks::{RUN, RunTask};
 
@@ -140,6 +143,51 @@ impl Going<'_> {
             () = tokio::time::sleep(span) => Ok(()),
             _ = stop.stopped() => self.check(),
         }
+    }
+
+    /// Says in a transaction that this process writes bytes under record ids that have no record yet.
+    async fn hold(&self, tx: &mut Tx, all: &[Upload]) -> Result<()> {
+        let until = tx.now().plus(HELD_FOR);
+        for upload in all {
+            uploads::insert(tx, upload, &self.room.holder, until).await?;
+        }
+        Ok(())
+    }
+
+    /// Does work while what was held stays held: else the sweeper takes the bytes for those of a dead process.
+    async fn holding<T>(&self, all: &[Upload], work: impl Future<Output = Result<T>>) -> Result<T> {
+        let renew = async {
+            loop {
+                tokio::time::sleep(RENEW_EVERY).await;
+                if let Err(error) = self.renew(all).await {
+                    return error;
+                }
+            }
+        };
+        let stop = self.ctx.stop_signal();
+        tokio::select! {
+            done = work => done,
+            error = renew => Err(error),
+            _ = stop.stopped() => Err(Error::canceled("the run is to stop")),
+        }
+    }
+
+    async fn renew(&self, all: &[Upload]) -> Result<()> {
+        let mut tx = self.begin().await?;
+        let until = tx.now().plus(HELD_FOR);
+        for upload in all {
+            uploads::renew(&mut tx, &upload.id, until).await?;
+        }
+        tx.commit().await
+    }
+
+    /// Lets go of an id whose record is about to be there; fails when its bytes were given up for dead.
+    async fn let_go(&self, tx: &mut Tx, id: &RecordId) -> Result<()> {
+        let now = tx.now();
+        if !uploads::renew(tx, id, now).await? {
+            return Err(Error::unavailable("the bytes of a copy were given up, because nothing was heard of it for long"));
+        }
+        uploads::delete(tx, id).await
     }
 
     async fn begin(&self) -> Result<Tx> {

@@ -197,12 +197,8 @@ impl Sites {
 }
 
 fn member(name: &str, uri: &str, token: Option<&str>) -> NewSite {
-    let site = Member {
-        id: SiteId::new(name).unwrap(),
-        name: name.to_owned(),
-        uri: uri.to_owned(),
-        status: SiteStatus::Up,
-    };
+    let site =
+        Member { id: SiteId::new(name).unwrap(), name: name.to_owned(), uri: uri.to_owned(), status: SiteStatus::Up };
     NewSite { site, token: token.map(|token| haulier_base::Secret::new(token.to_owned())) }
 }
 

@@ -12,11 +12,12 @@ use super::Going;
 use super::feed::{ANSWER_WITHIN, Feed, answer};
 use crate::api::reconciliation::ReconciliationRequest;
 use crate::compare::{Need, judge};
-use crate::model::{Action, ClientId, Order, OrderState, SiteId};
+use crate::model::{Action, ClientId, Order, SiteId};
 use crate::peer::Peer;
 use crate::run::{Run, RunKind, RunState};
 use crate::service::runs::begin_run;
 use crate::store::actions::Named;
+use crate::store::orders::Arrived;
 use crate::store::{actions, buckets, orders, outbox, runs, sites};
 
 /// How often a site is asked before it counts as one that cannot be reached: for some eight seconds.
@@ -343,15 +344,15 @@ async fn send(going: &mut Going<'_>, point: &mut Point) -> Result<()> {
         for (name, deed) in page.into_iter().filter(|(_, deed)| deed.need != Need::Error) {
             let Some(order) = order(&going.run, &client, (name, deed))? else { continue };
             if site == going.room.site {
-                orders::receive(&mut tx, &order, OrderState::Queued, None).await?;
+                orders::receive(&mut tx, &[Arrived::queued(order)]).await?;
             } else {
                 outbox::send(&mut tx, &site, &order).await?;
             }
         }
         going.set_point(point)?;
         going.save(tx).await?;
-        going.room.bells.outbox.notify_waiters();
-        going.room.bells.orders.notify_one();
+        going.room.bells.outbox.ring();
+        going.room.bells.orders.ring();
     }
     Ok(())
 }

@@ -8,10 +8,10 @@ use futures::StreamExt;
 use futures::future::join_all;
 use haulier_base::{Error, ErrorKind, Result};
 use haulier_storage::{Guard, ListedObject, Location, ReadRequest};
-use serde::{Deserialize, Serialize};
 
 use super::Going;
 use crate::model::{Action, Bucket, Object, ObjectName, Order, RecordId, Status, next_event};
+use crate::store::uploads::Upload;
 use crate::store::{buckets, objects, outbox, trash};
 use crate::vault::Stored;
 
@@ -19,13 +19,6 @@ use crate::vault::Stored;
 const BATCH: usize = 16;
 /// Names of files that stayed where they were which are told.
 const TOLD: usize = 5;
-
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-struct Point {
-    /// Record ids that bytes are being copied to.
-    pending: Vec<String>,
-}
 
 /// Files that cannot be adopted.
 #[derive(Default)]
@@ -53,7 +46,6 @@ struct Adoption {
 }
 
 pub(super) async fn run(going: &mut Going<'_>) -> Result<Option<String>> {
-    let mut point: Point = going.point()?;
     let mut tx = going.room.catalog.read().await?;
     let name = going.run.bucket()?.clone();
     let bucket = buckets::find(&mut tx, &name).await?.filter(|bucket| bucket.status == Status::Ready);
@@ -64,7 +56,7 @@ pub(super) async fn run(going: &mut Going<'_>) -> Result<Option<String>> {
     let mut left = Left::default();
     while let Some(batch) = files.next().await {
         let batch: Vec<ListedObject> = batch.into_iter().collect::<Result<_>>()?;
-        adopt(going, &mut point, &bucket, &folder, batch, &mut left).await?;
+        adopt(going, &bucket, &folder, batch, &mut left).await?;
     }
     Ok((left.count > 0).then(|| {
         let more = if left.told.len() < TOLD { "" } else { ", ..." };
@@ -74,7 +66,6 @@ pub(super) async fn run(going: &mut Going<'_>) -> Result<Option<String>> {
 
 async fn adopt(
     going: &mut Going<'_>,
-    point: &mut Point,
     bucket: &Bucket,
     folder: &Location,
     batch: Vec<ListedObject>,
@@ -92,16 +83,18 @@ async fn adopt(
         }
     }
     let mut tx = going.begin().await?;
-    // Copies that nobody heard of, of a time before a crash.
-    for id in point.pending.drain(..) {
-        trash::add(&mut tx, &RecordId::from_text(id)).await?;
-    }
-    point.pending = adoptions.iter().map(|adoption| adoption.id.to_string()).collect();
-    going.set_point(point)?;
-    going.save(tx).await?;
-    let copied = join_all(adoptions.into_iter().map(|adoption| copy(going, folder, adoption))).await;
+    let held = |adoption: &Adoption| Upload {
+        id: adoption.id.clone(),
+        bucket: bucket.name.clone(),
+        name: adoption.name.clone(),
+    };
+    let held: Vec<Upload> = adoptions.iter().map(held).collect();
+    going.hold(&mut tx, &held).await?;
+    tx.commit().await?;
+    let copies = join_all(adoptions.into_iter().map(|adoption| copy(going, folder, adoption)));
+    let copied = going.holding(&held, async { Ok(copies.await) }).await?;
     let copied: Vec<Adoption> = copied.into_iter().collect::<Result<_>>()?;
-    commit(going, point, bucket, folder, copied, left).await
+    commit(going, bucket, folder, copied, left).await
 }
 
 /// Copies a file to the key of its record to be.
@@ -122,7 +115,6 @@ async fn copy(going: &Going<'_>, folder: &Location, mut adoption: Adoption) -> R
 
 async fn commit(
     going: &mut Going<'_>,
-    point: &mut Point,
     bucket: &Bucket,
     folder: &Location,
     copied: Vec<Adoption>,
@@ -135,6 +127,7 @@ async fn commit(
         return Err(Error::not_found(format!("the bucket {} is gone", bucket.name)));
     }
     for Adoption { file, name, id, stored } in copied {
+        going.let_go(&mut tx, &id).await?;
         let path = file.path.as_str().to_owned();
         let Some(stored) = stored else {
             left.add(&path, "it changed while it was read");
@@ -192,11 +185,9 @@ async fn commit(
         going.run.counts.actions += 1;
         done.push(file);
     }
-    point.pending.clear();
-    going.set_point(point)?;
     going.save(tx).await?;
-    going.room.bells.outbox.notify_waiters();
-    going.room.bells.trash.notify_one();
+    going.room.bells.outbox.ring();
+    going.room.bells.trash.ring();
     for file in done {
         take_away(folder, &file).await?;
     }

@@ -5,10 +5,9 @@
 use std::collections::HashSet;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use haulier_base::{ErrorKind, Result, Timestamp};
+use haulier_base::{Error, ErrorKind, Result, Timestamp};
 use haulier_catalog::Tx;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::Going;
 use crate::compare::{Code, Entry, Fix, at_site};
@@ -16,7 +15,7 @@ use crate::model::{Object, RecordId, Status};
 use crate::service::Inner;
 use crate::store::findings::{Finding, insert_all, unsettled};
 use crate::store::{objects, trash};
-use crate::vault::Vault;
+use crate::vault::{Stored, Vault};
 
 /// Records of one transaction; fewer where every byte is read, since a crash has them read again.
 const PAGE: i64 = 500;
@@ -37,7 +36,7 @@ struct Seen {
     code: Code,
     fix: Fix,
     /// What the bytes are, where they were read.
-    read: Option<(u64, String)>,
+    read: Option<Stored>,
     matched: bool,
 }
 
@@ -91,12 +90,12 @@ async fn look(going: &Going<'_>, object: Object, written: bool, removed: bool) -
         Fix::Verify if size != Some(object.size_bytes) => false,
         Fix::Verify if going.run.asked.deep && matched => {
             read = content(vault, &object.id, going).await?;
-            read.as_ref().is_some_and(|(_, hash)| Some(hash) == object.sha256.as_ref())
+            read.as_ref().is_some_and(|read| Some(&read.sha256) == object.sha256.as_ref())
         }
         Fix::Refresh => {
             read = content(vault, &object.id, going).await?;
-            read.as_ref().is_some_and(|(size, hash)| match &object.sha256 {
-                Some(known) => known == hash && *size == object.size_bytes,
+            read.as_ref().is_some_and(|read| match &object.sha256 {
+                Some(known) => *known == read.sha256 && read.size_bytes == object.size_bytes,
                 None => true,
             })
         }
@@ -108,25 +107,17 @@ async fn look(going: &Going<'_>, object: Object, written: bool, removed: bool) -
     Ok(Some(Seen { object, code, fix, read, matched }))
 }
 
-/// Length and SHA-256 of what is stored; none when it is gone or cannot be read through.
-async fn content(vault: &Vault, id: &RecordId, going: &Going<'_>) -> Result<Option<(u64, String)>> {
-    let opened = match vault.read(id, 0, None).await {
-        Ok(opened) => opened,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
+/// What is stored; none when it is gone or cannot be read through.
+async fn content(vault: &Vault, id: &RecordId, going: &Going<'_>) -> Result<Option<Stored>> {
+    let stop = going.ctx.stop_signal();
+    let stored = tokio::select! {
+        stored = vault.hash(id) => stored,
+        _ = stop.stopped() => return Err(Error::canceled("the run is to stop")),
     };
-    let (mut stream, mut hash, mut size) = (opened.stream, Sha256::new(), 0);
-    while let Some(piece) = stream.next().await {
-        going.check()?;
-        let piece = match piece {
-            Ok(piece) => piece,
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        hash.update(&piece);
-        size += u64::try_from(piece.len()).unwrap_or_default();
+    match stored {
+        Err(error) if error.kind() == ErrorKind::Corrupt => Ok(None),
+        stored => stored,
     }
-    Ok(Some((size, hex::encode(hash.finalize()))))
 }
 
 /// Writes down what was seen and sets right what this site can set right by itself, in one transaction.
@@ -156,7 +147,7 @@ async fn settle(room: &Inner, tx: &mut Tx, run: &crate::run::Run, seen: Seen) ->
     let mut now = None;
     match fix {
         Fix::Refresh if may => {
-            if let Some((size_bytes, sha256)) = read.clone() {
+            if let Some(Stored { size_bytes, sha256 }) = read.clone() {
                 let ready = Object { status: Status::Ready, size_bytes, sha256: Some(sha256), ..object.clone() };
                 now = Some(Object { buried_at: None, ..ready });
                 code = Code::Ready;
@@ -189,7 +180,7 @@ async fn settle(room: &Inner, tx: &mut Tx, run: &crate::run::Run, seen: Seen) ->
         trash::add(tx, &object.id).await?;
     }
     let (size_bytes, sha256) = match (code, read) {
-        (Code::Ready | Code::Update, Some((size, hash))) => (size, Some(hash)),
+        (Code::Ready | Code::Update, Some(read)) => (read.size_bytes, Some(read.sha256)),
         _ => (object.size_bytes, object.sha256.clone()),
     };
     let entry = Entry {

@@ -7,9 +7,10 @@ use haulier_catalog::Tx;
 use serde::{Deserialize, Serialize};
 
 use super::Going;
-use crate::model::{Action, Bucket, BucketName, Object, Order, RecordId, Status, next_event};
+use crate::model::{Action, Bucket, BucketName, Object, ObjectName, Order, RecordId, Status, next_event};
 use crate::run::Run;
 use crate::service::Inner;
+use crate::store::uploads::Upload;
 use crate::store::{buckets, expired, objects, outbox, trash};
 
 /// Records of one transaction; fewer where their bytes are copied.
@@ -21,8 +22,6 @@ struct Point {
     /// The bucket that is being purged, and the last name in it that is done.
     bucket: String,
     after: String,
-    /// Record ids that bytes are being copied to.
-    pending: Vec<String>,
 }
 
 pub(super) async fn run(going: &mut Going<'_>) -> Result<Option<String>> {
@@ -67,11 +66,10 @@ async fn purge_bucket(going: &mut Going<'_>, point: &mut Point, bucket: &Bucket)
         let Some(last) = page.last() else { return Ok(()) };
         let last = last.name.to_string();
         let copies = match &archive {
-            Some(archive) => copy(going, point, archive, &page).await?,
+            Some(archive) => copy(going, archive, &page).await?,
             None => Vec::new(),
         };
         point.after = last;
-        point.pending.clear();
         going.run.counts.checked += u64::try_from(page.len()).unwrap_or_default();
         going.run.counts.checked_db += u64::try_from(page.len()).unwrap_or_default();
         going.set_point(point)?;
@@ -84,6 +82,9 @@ async fn purge_bucket(going: &mut Going<'_>, point: &mut Point, bucket: &Bucket)
         }
         for object in page {
             let copy = copies.iter().find(|(of, _)| *of == object.id).map(|(_, copy)| copy);
+            if let Some(copy) = copy {
+                going.let_go(&mut tx, &copy.id).await?;
+            }
             match remove(going.room, &mut tx, &going.run, bucket, &object, copy).await {
                 Ok(()) => going.run.counts.actions += 1,
                 // It is another version by now: nothing that has expired.
@@ -96,8 +97,8 @@ async fn purge_bucket(going: &mut Going<'_>, point: &mut Point, bucket: &Bucket)
             }
         }
         going.save(tx).await?;
-        going.room.bells.outbox.notify_waiters();
-        going.room.bells.trash.notify_one();
+        going.room.bells.outbox.ring();
+        going.room.bells.trash.ring();
     }
 }
 
@@ -111,24 +112,29 @@ async fn archive(going: &Going<'_>, name: &str) -> Result<Bucket> {
 
 /// Copies what is about to go into the archive, and describes the copies; they count with the next transaction.
 async fn copy(
-    going: &mut Going<'_>,
-    point: &mut Point,
+    going: &Going<'_>,
     archive: &Bucket,
     page: &[Object],
 ) -> Result<Vec<(RecordId, Object)>> {
     let ready: Vec<&Object> = page.iter().filter(|object| object.status == Status::Ready).collect();
-    let ids: Vec<RecordId> = ready.iter().map(|_| RecordId::fresh()).collect();
+    let held = |object: &&Object| {
+        // One name for each version that ever expires: names come back, ids do not.
+        let name = ObjectName::new(format!("{}/{}", object.bucket, object.id))?;
+        Ok(Upload { id: RecordId::fresh(), bucket: archive.name.clone(), name })
+    };
+    let held: Vec<Upload> = ready.iter().map(held).collect::<Result<_>>()?;
     let mut tx = going.begin().await?;
-    // Copies that nobody heard of, of a time before a crash.
-    for id in point.pending.drain(..) {
-        trash::add(&mut tx, &RecordId::from_text(id)).await?;
-    }
-    point.pending = ids.iter().map(ToString::to_string).collect();
-    going.set_point(point)?;
-    going.save(tx).await?;
+    going.hold(&mut tx, &held).await?;
+    tx.commit().await?;
+    going.holding(&held, copy_all(going, ready.into_iter().zip(held.iter().cloned()))).await
+}
+
+async fn copy_all(
+    going: &Going<'_>,
+    all: impl Iterator<Item = (&Object, Upload)>,
+) -> Result<Vec<(RecordId, Object)>> {
     let mut copies = Vec::new();
-    for (object, id) in ready.into_iter().zip(ids) {
-        going.check()?;
+    for (object, Upload { id, bucket, name }) in all {
         let read = going.room.vault.read(&object.id, 0, None).await?;
         let expected: Option<Checksum> =
             object.sha256.as_ref().map(|hash| format!("sha256:{hash}").parse()).transpose()?;
@@ -144,9 +150,8 @@ async fn copy(
         let at = next_event(going.room.catalog.now(), None);
         let copy = Object {
             id,
-            bucket: archive.name.clone(),
-            // One name for each version that ever expires: names come back, ids do not.
-            name: crate::model::ObjectName::new(format!("{}/{}", object.bucket, object.id))?,
+            bucket,
+            name,
             status: Status::Ready,
             created_at: at,
             event_at: at,

@@ -56,7 +56,7 @@ pub(super) async fn run(going: &mut Going<'_>) -> Result<Option<String>> {
         point.after = last.unwrap_or(point.after);
         going.set_point(&point)?;
         going.save(tx).await?;
-        going.room.bells.outbox.notify_waiters();
+        going.room.bells.outbox.ring();
         if !more {
             return Ok(None);
         }
