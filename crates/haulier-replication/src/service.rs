@@ -128,7 +128,7 @@ impl Replication {
     }
 
     /// This site.
-    pub(crate) fn site(&self) -> &SiteId {
+    pub(crate) fn here(&self) -> &SiteId {
         &self.inner.site
     }
 }

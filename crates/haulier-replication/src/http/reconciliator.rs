@@ -5,7 +5,7 @@ use axum::extract::{Path, RawQuery, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header as http};
 use axum::response::{IntoResponse, Response};
-use axum::{Json, middleware};
+use axum::Json;
 use futures::{Stream, stream};
 use haulier_access::Caller;
 use haulier_base::{Error, Result};
@@ -14,7 +14,7 @@ use serde::Serialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::answer::{Module, Refusal, around, client, op_id_of, require_site};
+use super::answer::{Module, Refusal, client, dressed, op_id_of, require_site};
 use crate::api::json::read_object;
 use crate::api::reconciliation::{
     ReconciliationRequest, RunList, RunStarted, RunView, SitesAction, SitesListing,
@@ -35,7 +35,7 @@ const NDJSON: &str = "application/x-ndjson";
 type Answer = Result<Response, Refusal>;
 
 pub(super) fn routes() -> OpenApiRouter<Replication> {
-    OpenApiRouter::new()
+    let routes = OpenApiRouter::new()
         .routes(routes!(begin_central))
         .routes(routes!(central))
         .routes(routes!(central_listing))
@@ -49,8 +49,8 @@ pub(super) fn routes() -> OpenApiRouter<Replication> {
         .routes(routes!(sync))
         .routes(routes!(list_runs))
         .routes(routes!(run))
-        .routes(routes!(act))
-        .layer(middleware::from_fn_with_state(Module::Reconciliator, around))
+        .routes(routes!(act));
+    dressed(routes, Module::Reconciliator)
 }
 
 fn require_admin(parts: &Parts) -> Result<()> {
@@ -65,7 +65,7 @@ fn given_client(parts: &Parts) -> Result<Option<ClientId>> {
 /// 206 while it goes on, 200 when it is over (§6.5).
 fn progress(replication: &Replication, run: &Run) -> Response {
     let status = if run.state.is_over() { StatusCode::OK } else { StatusCode::PARTIAL_CONTENT };
-    (status, Json(ReconciliationRequest::new(run, replication.site()))).into_response()
+    (status, Json(ReconciliationRequest::new(run, replication.here()))).into_response()
 }
 
 fn started(run: &Run) -> Response {
@@ -109,7 +109,7 @@ async fn begin_central(State(replication): State<Replication>, request: Request)
     require_admin(&parts)?;
     let client = given_client(&parts)?;
     let run = replication.begin_central(request_of(body).await?, client, &op_id_of(&parts)).await?;
-    let told = ReconciliationRequest::new(&run, replication.site());
+    let told = ReconciliationRequest::new(&run, replication.here());
     Ok((StatusCode::ACCEPTED, Json(told)).into_response())
 }
 
@@ -183,7 +183,7 @@ async fn begin_local(State(replication): State<Replication>, request: Request) -
     let (parts, body) = request.into_parts();
     require_site(&parts)?;
     let run = replication.begin_local(request_of(body).await?).await?;
-    let told = ReconciliationRequest::new(&run, replication.site());
+    let told = ReconciliationRequest::new(&run, replication.here());
     Ok((StatusCode::ACCEPTED, Json(told)).into_response())
 }
 
@@ -409,7 +409,7 @@ async fn list_runs(State(replication): State<Replication>, RawQuery(query): RawQ
         })?,
     };
     let page = replication.runs(&before, limit).await?;
-    let runs: Vec<_> = page.items.iter().map(|run| RunView::new(run, replication.site())).collect();
+    let runs: Vec<_> = page.items.iter().map(|run| RunView::new(run, replication.here())).collect();
     let next = runs.last().filter(|_| page.more).map(|run| run.run.clone());
     Ok(Json(RunList { runs, next }).into_response())
 }
@@ -427,7 +427,7 @@ async fn list_runs(State(replication): State<Replication>, RawQuery(query): RawQ
 async fn run(State(replication): State<Replication>, Path(id): Path<String>, request: Request) -> Answer {
     require_admin(&request.into_parts().0)?;
     let run = replication.run(&RunId::stored(id), None).await?;
-    Ok(Json(RunView::new(&run, replication.site())).into_response())
+    Ok(Json(RunView::new(&run, replication.here())).into_response())
 }
 
 #[utoipa::path(
@@ -457,5 +457,5 @@ async fn act(
         _ => return Err(Error::not_found(format!("{verb:?} is none of pause, resume, cancel")).into()),
     };
     let run = replication.turn_run(&RunId::stored(id), to).await?;
-    Ok(Json(RunView::new(&run, replication.site())).into_response())
+    Ok(Json(RunView::new(&run, replication.here())).into_response())
 }

@@ -2,9 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed, which is what it is for")]
 
-mod link;
+mod listings;
+mod names;
+mod raw;
 mod runs;
 mod site;
+mod sweeping;
+mod tokens;
+mod uploads;
 
 mod lines {
     use haulier_testkit::both_databases;
