@@ -8,7 +8,7 @@ mod internal;
 mod own;
 mod path;
 mod reconciliator;
-mod relay;
+pub(crate) mod relay;
 mod replicator;
 mod status;
 mod stream;

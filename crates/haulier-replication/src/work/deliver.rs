@@ -145,7 +145,7 @@ impl<'a> Delivering<'a> {
             let peer = self.room.inner.peer(row.clone())?;
             if !batch.is_empty() {
                 self.hand_over(&peer, &batch).await?;
-                return Ok(Step::More);
+                return Ok::<_, Error>(Step::More);
             }
             if self.ask_at <= Instant::now() {
                 self.ask(&peer).await?;

@@ -2,6 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed, which is what it is for")]
 
+mod administration;
+mod buckets;
+mod contents;
+mod link;
 mod listings;
 mod names;
 mod raw;
