@@ -4,6 +4,7 @@
 //! docs/decisions/0016-replication.md.
 
 mod api;
+mod compare;
 mod config;
 mod content;
 mod filter;
@@ -13,6 +14,7 @@ mod model;
 mod names;
 mod peer;
 mod resolve;
+mod run;
 mod service;
 mod store;
 mod tasks;

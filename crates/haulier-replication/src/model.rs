@@ -1,7 +1,6 @@
 //! Buckets, objects, sites, rights and orders, and the ways in which they may change. Pure.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -40,22 +39,24 @@ macro_rules! words {
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { f.write_str(self.as_str()) }
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { f.write_str(self.as_str()) }
         }
 
-        impl FromStr for $name {
-            type Err = Error;
+        impl std::str::FromStr for $name {
+            type Err = haulier_base::Error;
 
-            fn from_str(text: &str) -> Result<Self> {
+            fn from_str(text: &str) -> haulier_base::Result<Self> {
                 match text {
                     $($word => Ok(Self::$variant),)*
-                    _ => Err(Error::invalid(format!("{text:?} is none of {}", [$($word),*].join(", ")))),
+                    _ => Err(haulier_base::Error::invalid(format!("{text:?} is none of {}", [$($word),*].join(", ")))),
                 }
             }
         }
     };
 }
+
+pub(crate) use words;
 
 words!(
     /// The state of a bucket or an object (§3).

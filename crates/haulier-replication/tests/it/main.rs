@@ -9,6 +9,7 @@ mod link;
 mod listings;
 mod names;
 mod raw;
+mod runs;
 mod site;
 mod sweeping;
 mod tokens;
