@@ -39,12 +39,14 @@ const CONFLICTS: &[(&str, &str)] = &[
     ("KEPT UNTIL", "until"),
 ];
 const RUNS: &[(&str, &str)] = &[
-    ("ID", "id"),
+    ("RUN", "run"),
     ("KIND", "kind"),
     ("BUCKET", "bucket"),
     ("STATE", "state"),
     ("CHECKED", "checked"),
     ("ACTIONS", "actions"),
+    ("START", "start"),
+    ("STOP", "stop"),
     ("PROBLEM", "problem"),
 ];
 /// How often a run that is waited for is looked at.
