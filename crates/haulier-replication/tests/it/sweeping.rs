@@ -29,6 +29,18 @@ async fn counts_become(site: &Site, expected: &[(&str, i64)]) {
     }
 }
 
+/// Leaves an order that has just ended.
+async fn end_an_order(site: &Site) {
+    const INSERT: Sql = Sql::both(
+        "INSERT INTO replication_orders (op_id, client, bucket, object, size_bytes, action, state, attempts, \
+         mismatches, received_at, ended_at) VALUES ('x', 'client-one', 'swept', 'a', 0, 'CREATE', 'IGNORED', 0, 0, $1, $1)",
+    );
+    let mut tx = site.catalog().begin("test").await.unwrap();
+    let now = tx.now();
+    tx.execute(INSERT, args![now]).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
 async fn later(site: &mut Site, seconds: i64) {
     site.stop().await;
     site.clock.set_apart(seconds);
@@ -45,11 +57,13 @@ both_databases! {
         sites[0].send(Method::POST, &format!("{BUCKET}/kept"), &past, "x").await.expect(201);
         sites[0].delete(&format!("{BUCKET}/gone")).await.expect(204);
         sites[0].delete("/cloudclonestore/other").await.expect(204);
+        // Forgotten together with tombstones, and earlier: it tells that somebody has looked.
+        end_an_order(&sites[0]).await;
         later(&mut sites[0], 29 * DAY).await;
-        sites[0].upload("/cloudclonestore/marker", "").await.expect(201);
-        counts_become(&sites[0], &[("replication_objects", 2), ("replication_buckets", 3)]).await;
+        counts_become(&sites[0], &[("replication_orders", 0)]).await;
+        assert_eq!((count(&sites[0], "replication_objects").await, count(&sites[0], "replication_buckets").await), (2, 2));
         later(&mut sites[0], 31 * DAY).await;
-        counts_become(&sites[0], &[("replication_objects", 1), ("replication_buckets", 2)]).await;
+        counts_become(&sites[0], &[("replication_objects", 1), ("replication_buckets", 1)]).await;
         sites[0].get("/cloudclonestore/other").await.expect(404);
         assert_eq!(sites[0].get(&format!("{BUCKET}/kept")).await.expect(200).text(), "x");
         sites.end().await;
@@ -58,13 +72,9 @@ both_databases! {
     async fn orders_and_losers_are_kept_for_their_time(t: TestCatalog) {
         let mut sites = Sites::with(t, 1, Default::default()).await;
         sites[0].upload(BUCKET, "").await.expect(201);
+        end_an_order(&sites[0]).await;
         let mut tx = sites[0].catalog().begin("test").await.unwrap();
         let now = tx.now();
-        let order = Sql::both(
-            "INSERT INTO replication_orders (op_id, client, bucket, object, size_bytes, action, state, attempts, \
-             mismatches, received_at, ended_at) VALUES ('x', 'client-one', 'swept', 'a', 0, 'CREATE', 'IGNORED', 0, 0, $1, $1)",
-        );
-        tx.execute(order, args![now]).await.unwrap();
         let loser = Sql::both(
             "INSERT INTO replication_kept (id, bucket, name, created_at, size_bytes, sha256, metadata, origin, \
              winner_sha256, kept_at, until) VALUES ('lost', 'swept', 'a', $1, 1, 'x', '{}', 'site-a', 'y', $1, $2)",
@@ -83,23 +93,28 @@ both_databases! {
         sites[0].upload(BUCKET, "").await.expect(201);
         sites[0].upload(&format!("{BUCKET}/known"), "x").await.expect(201);
         let objects = sites[0].test.folder().join("data/objects");
-        let unknown = objects.join("7b/0196aaaa-bbbb-7ccc-8ddd-eeeeeeeee07b");
+        let name = |last: &str| objects.join(format!("{last}/0196aaaa-bbbb-7ccc-8ddd-eeeeeeeeee{last}"));
+        let (old, young, misplaced) = (name("7b"), name("7c"), objects.join("7b/0196aaaa-bbbb-7ccc-8ddd-eeeeeeeeee7c"));
         let foreign = objects.join("7b/somebody-else's");
-        std::fs::create_dir_all(objects.join("7b")).unwrap();
-        for path in [&unknown, &foreign] {
+        let known = files(&objects);
+        for path in [&old, &young, &misplaced, &foreign] {
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, "left").unwrap();
         }
-        later(&mut sites[0], 60).await;
-        sites[0].upload(&format!("{BUCKET}/marker"), "x").await.expect(201);
-        assert!(unknown.exists(), "it is young");
-        later(&mut sites[0], 2 * 3600).await;
+        let two_hours_ago = std::fs::metadata(&old).unwrap().modified().unwrap() - Duration::from_secs(7200);
+        for path in [&old, &misplaced, &foreign, &known[0]] {
+            std::fs::File::options().write(true).open(path).unwrap().set_modified(two_hours_ago).unwrap();
+        }
+        sites[0].restart().await;
         let end = Instant::now() + PATIENCE;
-        while unknown.exists() {
+        while old.exists() {
             assert!(Instant::now() < end, "it is still there");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        assert!(young.exists(), "it is young");
+        assert!(misplaced.exists(), "it is not ours");
         assert!(foreign.exists(), "it is not ours");
-        assert_eq!(files(&objects).len(), 3);
+        assert_eq!(files(&objects).len(), 4);
         assert_eq!(sites[0].get(&format!("{BUCKET}/known")).await.expect(200).text(), "x");
         sites.end().await;
     }
