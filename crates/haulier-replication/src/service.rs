@@ -123,7 +123,8 @@ impl Replication {
         let vault = Vault::open(&config.store, &locations, &place.data_dir).await?;
         let (peers, holder, bells) = (Peers::new()?, id::random_uuid(), Bells::default());
         let aftermath = TaskTracker::new();
-        let inner = Inner { catalog, locations, config, site, vault, peers, holder, bells, aftermath, heard: Mutex::default() };
+        let inner =
+            Inner { catalog, locations, config, site, vault, peers, holder, bells, aftermath, heard: Mutex::default() };
         Ok(Self { inner: Arc::new(inner) })
     }
 

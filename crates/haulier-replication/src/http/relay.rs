@@ -32,7 +32,13 @@ pub(crate) struct Relayed {
 }
 
 /// Asks a site for a content, and waits for its first byte, so that another site can still be asked instead.
-pub(crate) async fn begin(peer: &Peer, asked: &Asked, name: &ObjectName, headers: &HeaderMap, zstd: bool) -> Said<Relayed> {
+pub(crate) async fn begin(
+    peer: &Peer,
+    asked: &Asked,
+    name: &ObjectName,
+    headers: &HeaderMap,
+    zstd: bool,
+) -> Said<Relayed> {
     let passed = Passed {
         range: headers.get(RANGE).cloned(),
         if_range: headers.get(IF_RANGE).cloned(),

@@ -15,8 +15,8 @@ use haulier_storage::{
 };
 use reqwest::{Response, StatusCode};
 
-use super::calls::{Asked, Piece, Said};
 use super::Peer;
+use super::calls::{Asked, Piece, Said};
 use crate::content::{Coding, Described, coding, read_described, zstd};
 use crate::model::ObjectName;
 

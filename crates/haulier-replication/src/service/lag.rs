@@ -246,9 +246,10 @@ fn reason(
         () if !confirmed => Some("it has not said yet what became of the orders it took".to_owned()),
         () => match unapplied {
             None => Some("it does not say what becomes of the orders it takes".to_owned()),
-            Some(unapplied) if unapplied.open.orders > 0 => {
-                Some(format!("it has not carried out {} orders, {} of which wait", unapplied.open.orders, unapplied.waiting))
-            }
+            Some(unapplied) if unapplied.open.orders > 0 => Some(format!(
+                "it has not carried out {} orders, {} of which wait",
+                unapplied.open.orders, unapplied.waiting
+            )),
             Some(unapplied) if unapplied.failed > 0 => Some(format!("it gave up {} orders", unapplied.failed)),
             Some(unapplied) if unapplied.conflicts > 0 => {
                 Some(format!("{} orders contradict what it has", unapplied.conflicts))
@@ -329,7 +330,13 @@ mod tests {
         }
     }
 
-    fn why(status: SiteStatus, delivery: &Delivery, outgoing: u64, dead: u64, report: Option<Unapplied>) -> Option<String> {
+    fn why(
+        status: SiteStatus,
+        delivery: &Delivery,
+        outgoing: u64,
+        dead: u64,
+        report: Option<Unapplied>,
+    ) -> Option<String> {
         let outgoing = Amount { orders: outgoing, ..Amount::default() };
         let report = report.map(|total| ReceivedReport { total, buckets: Vec::new() });
         reason(status, delivery, &outgoing, dead, report.as_ref())
@@ -356,7 +363,10 @@ mod tests {
             (SiteStatus::Up, &delivery(), 0, 0, Some(Unapplied { failed: 1, ..Unapplied::default() })),
             (SiteStatus::Up, &delivery(), 0, 0, Some(Unapplied { conflicts: 1, ..Unapplied::default() })),
         ] {
-            assert!(why(status, delivery, outgoing, dead, report.clone()).is_some(), "{status} {delivery:?} {report:?}");
+            assert!(
+                why(status, delivery, outgoing, dead, report.clone()).is_some(),
+                "{status} {delivery:?} {report:?}"
+            );
         }
     }
 

@@ -7,8 +7,8 @@ use haulier_catalog::Tx;
 
 use super::Replication;
 use crate::model::{Action, BucketName, Order, OrderState, SiteId, Status};
-use crate::store::orders::{self, Arrived};
 use crate::store::buckets;
+use crate::store::orders::{self, Arrived};
 
 impl Replication {
     /// Records orders; they are durable when this returns, and are applied afterwards.

@@ -55,9 +55,8 @@ pub(crate) async fn find(tx: &mut Tx, id: &RecordId) -> Result<Option<Kept>> {
 
 /// Up to `limit` of them after an id, of a bucket or of all.
 pub(crate) async fn list(tx: &mut Tx, bucket: Option<&BucketName>, after: &str, limit: i64) -> Result<Vec<Kept>> {
-    const LIST: Sql = Sql::both(
-        "SELECT * FROM replication_kept WHERE id > $1 AND ($2 = '' OR bucket = $2) ORDER BY id LIMIT $3",
-    );
+    const LIST: Sql =
+        Sql::both("SELECT * FROM replication_kept WHERE id > $1 AND ($2 = '' OR bucket = $2) ORDER BY id LIMIT $3");
     let bucket = bucket.map_or("", BucketName::as_str);
     tx.fetch_all(LIST, args![after, bucket, limit]).await?.iter().map(kept).collect()
 }

@@ -79,9 +79,8 @@ pub(crate) async fn is_asked(tx: &mut Tx, order: &Order) -> Result<bool> {
 
 /// Whether an order about the bucket itself is unfinished.
 pub(crate) async fn is_bucket_asked(tx: &mut Tx, bucket: &BucketName) -> Result<bool> {
-    const ASKED: Sql = Sql::both(
-        "SELECT seq FROM replication_orders WHERE bucket = $1 AND object = '' AND ended_at IS NULL LIMIT 1",
-    );
+    const ASKED: Sql =
+        Sql::both("SELECT seq FROM replication_orders WHERE bucket = $1 AND object = '' AND ended_at IS NULL LIMIT 1");
     Ok(tx.fetch_optional(ASKED, args![bucket.as_str()]).await?.is_some())
 }
 
@@ -95,16 +94,16 @@ pub(crate) async fn is_object_asked_before(tx: &mut Tx, bucket: &BucketName, seq
 
 /// Up to `limit` unfinished orders that wait for nothing but their turn, in the order of arrival.
 pub(crate) async fn ready(tx: &mut Tx, limit: usize) -> Result<Vec<Received>> {
-    const READY: Sql = Sql::both(
-        "SELECT * FROM replication_orders WHERE ended_at IS NULL AND state <> 'WAIT' ORDER BY seq LIMIT $1",
-    );
+    const READY: Sql =
+        Sql::both("SELECT * FROM replication_orders WHERE ended_at IS NULL AND state <> 'WAIT' ORDER BY seq LIMIT $1");
     tx.fetch_all(READY, args![limit_of(limit)]).await?.iter().map(received).collect()
 }
 
 /// Up to `limit` orders whose wait is over.
 pub(crate) async fn due(tx: &mut Tx, limit: usize) -> Result<Vec<Received>> {
-    const DUE: Sql =
-        Sql::both("SELECT * FROM replication_orders WHERE state = 'WAIT' AND retry_at <= $1 ORDER BY retry_at LIMIT $2");
+    const DUE: Sql = Sql::both(
+        "SELECT * FROM replication_orders WHERE state = 'WAIT' AND retry_at <= $1 ORDER BY retry_at LIMIT $2",
+    );
     let now = tx.now();
     tx.fetch_all(DUE, args![now, limit_of(limit)]).await?.iter().map(received).collect()
 }
@@ -151,7 +150,13 @@ pub(crate) async fn end(tx: &mut Tx, seq: i64, state: OrderState, problem: &str)
 }
 
 /// Lets an order wait, for a reason.
-pub(crate) async fn wait(tx: &mut Tx, received: &Received, until: Timestamp, problem: &str, mismatch: bool) -> Result<()> {
+pub(crate) async fn wait(
+    tx: &mut Tx,
+    received: &Received,
+    until: Timestamp,
+    problem: &str,
+    mismatch: bool,
+) -> Result<()> {
     const WAIT: Sql = Sql::both(
         "UPDATE replication_orders SET state = 'WAIT', attempts = attempts + 1, mismatches = mismatches + $2, \
          retry_at = $3, problem = $4 WHERE seq = $1",

@@ -73,9 +73,8 @@ pub(crate) async fn bury(tx: &mut Tx, seq: i64, problem: &str) -> Result<()> {
 
 /// Up to `limit` dead letters after one, of all sites.
 pub(crate) async fn dead(tx: &mut Tx, after: i64, limit: i64) -> Result<Vec<Outgoing>> {
-    const DEAD: Sql = Sql::both(
-        "SELECT * FROM replication_outbox WHERE dead_at IS NOT NULL AND seq > $1 ORDER BY seq LIMIT $2",
-    );
+    const DEAD: Sql =
+        Sql::both("SELECT * FROM replication_outbox WHERE dead_at IS NOT NULL AND seq > $1 ORDER BY seq LIMIT $2");
     tx.fetch_all(DEAD, args![after, limit]).await?.iter().map(outgoing).collect()
 }
 

@@ -89,15 +89,7 @@ struct Delivering<'a> {
 
 impl<'a> Delivering<'a> {
     fn new(room: &'a Replication, ctx: &'a TaskContext, site: SiteId) -> Self {
-        Self {
-            room,
-            ctx,
-            site,
-            failures: 0,
-            retry_at: None,
-            failed_as: None,
-            ask_at: Instant::now(),
-        }
+        Self { room, ctx, site, failures: 0, retry_at: None, failed_as: None, ask_at: Instant::now() }
     }
 
     /// Goes on until the site has left the topology.

@@ -216,9 +216,10 @@ impl<'a> Pull<'a> {
             Some(why) => Ending::Wait { why, mismatch: false },
             None if peers.is_empty() => Ending::Wait { why: "there is no other site to ask".into(), mismatch: false },
             // Somebody who cannot be asked may still have it.
-            None if gone && silent && self.received.attempts < DOUBTS_MAX => {
-                Ending::Wait { why: "its source has it no longer, and not every other site answers".into(), mismatch: false }
-            }
+            None if gone && silent && self.received.attempts < DOUBTS_MAX => Ending::Wait {
+                why: "its source has it no longer, and not every other site answers".into(),
+                mismatch: false,
+            },
             None => Ending::End(OrderState::Ignored, "no site has it any more".to_owned()),
         }))
     }
@@ -314,9 +315,7 @@ impl<'a> Pull<'a> {
         let moved = move_object(mv, &checkpoint, &progress, &limits, std::future::pending()).await;
         let (why, mismatch) = match moved {
             Ok(outcome) if outcome.bytes == described.size_bytes => return Ok(None),
-            Ok(outcome) => {
-                (format!("{} bytes came where {} were promised", outcome.bytes, described.size_bytes), true)
-            }
+            Ok(outcome) => (format!("{} bytes came where {} were promised", outcome.bytes, described.size_bytes), true),
             Err(error) if error.kind() == ErrorKind::LostLease => return Err(error),
             Err(error) => {
                 tracing::debug!(order = self.received.seq, error.chain = ?error, "bytes did not come: {error}");

@@ -7,7 +7,9 @@ use haulier_base::{Backoff, Result, Timestamp};
 use haulier_catalog::Tx;
 
 use super::desk::{Ending, Request, Settled};
-use crate::model::{Action, Bucket, BucketName, Object, ObjectName, OrderState, Rights, Status, next_event, whole_millis};
+use crate::model::{
+    Action, Bucket, BucketName, Object, ObjectName, OrderState, Rights, Status, next_event, whole_millis,
+};
 use crate::resolve::{Arrival, Burial, Version, arrive, bury};
 use crate::service::Inner;
 use crate::store::orders::{self, Received};
@@ -336,7 +338,9 @@ impl<'a> Settling<'a> {
             return Ok(());
         }
         let event_at = match &here {
-            Some(before) if before.event_at >= theirs.created_at => next_event(theirs.created_at, Some(before.event_at)),
+            Some(before) if before.event_at >= theirs.created_at => {
+                next_event(theirs.created_at, Some(before.event_at))
+            }
             _ => theirs.created_at,
         };
         let bucket = Bucket { status: Status::Ready, event_at, expires_at: None, ..theirs.clone() };
