@@ -24,17 +24,17 @@ impl RecordId {
 pub type Metadata = BTreeMap<String, String>;
 
 macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)* }) => {
+    ($(#[$doc:meta])* $vis:vis enum $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)* }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum $name { $($(#[$variant_doc])* $variant,)* }
+        $vis enum $name { $($(#[$variant_doc])* $variant,)* }
 
         impl $name {
             /// Every value.
-            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+            $vis const ALL: &[Self] = &[$(Self::$variant,)*];
 
             /// The word used in the database and on the wire.
-            pub fn as_str(self) -> &'static str {
+            $vis fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $word,)* }
             }
         }
@@ -47,10 +47,9 @@ macro_rules! words {
             type Err = haulier_base::Error;
 
             fn from_str(text: &str) -> haulier_base::Result<Self> {
-                match text {
-                    $($word => Ok(Self::$variant),)*
-                    _ => Err(haulier_base::Error::invalid(format!("{text:?} is none of {}", [$($word),*].join(", ")))),
-                }
+                Self::ALL.iter().copied().find(|value| value.as_str() == text).ok_or_else(|| {
+                    haulier_base::Error::invalid(format!("{text:?} is none of {}", [$($word),*].join(", ")))
+                })
             }
         }
     };
@@ -60,7 +59,7 @@ pub(crate) use words;
 
 words!(
     /// The state of a bucket or an object (§3).
-    Status {
+    pub enum Status {
         /// Never stored; a value of the wire.
         Unknown = "UNKNOWN",
         /// Bytes are coming.
@@ -121,7 +120,7 @@ impl Status {
 
 words!(
     /// Whether a site takes part (§1.4).
-    SiteStatus {
+    pub enum SiteStatus {
         /// It takes part.
         Up = "UP",
         /// It is away; its orders wait.
@@ -142,7 +141,7 @@ impl SiteStatus {
 
 words!(
     /// What an order asks for (§1.4).
-    Action {
+    pub enum Action {
         /// Have it.
         Create = "CREATE",
         /// Look whether what you have is right, and get it anew if it is not.
@@ -156,7 +155,7 @@ words!(
 
 words!(
     /// Where a received order stands (§5.3). One that is done is forgotten.
-    OrderState {
+    pub enum OrderState {
         /// It waits for its turn.
         Queued = "QUEUED",
         /// It is being applied.

@@ -13,7 +13,7 @@ const LOCAL: &str = ".local";
 
 words!(
     /// What a run does (§6.5).
-    RunKind {
+    pub(crate) enum RunKind {
         /// Compares what sites have in a bucket, and orders what is missing.
         Central = "central",
         /// Compares what this site's records say with the bytes that are there.
@@ -29,7 +29,7 @@ words!(
 
 words!(
     /// Where a run stands.
-    RunState {
+    pub(crate) enum RunState {
         /// It goes on.
         Running = "running",
         /// It waits for somebody to resume it.

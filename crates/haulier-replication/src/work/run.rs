@@ -58,12 +58,21 @@ impl TaskHandler for Runs {
         self.forget_old(ctx).await?;
         let Some(run) = self.take(ctx, payload).await? else { return Ok(()) };
         let mut going = Going { room: &self.room, ctx, run };
-        let done = match going.run.kind {
-            RunKind::Central => central::run(&mut going).await,
-            RunKind::Local => local::run(&mut going).await,
-            RunKind::Purge => purge::run(&mut going).await,
-            RunKind::Import => import::run(&mut going).await,
-            RunKind::Sync => push::run(&mut going).await,
+        let stop = ctx.stop_signal();
+        let kind = going.run.kind;
+        let work = async {
+            match kind {
+                RunKind::Central => central::run(&mut going).await,
+                RunKind::Local => local::run(&mut going).await,
+                RunKind::Purge => purge::run(&mut going).await,
+                RunKind::Import => import::run(&mut going).await,
+                RunKind::Sync => push::run(&mut going).await,
+            }
+        };
+        // What is cut off here is done again from the point on.
+        let done = tokio::select! {
+            done = work => done,
+            _ = stop.stopped() => Err(Error::canceled("the run is to stop")),
         };
         match done {
             Ok(note) => {
@@ -138,11 +147,8 @@ impl Going<'_> {
 
     /// Waits, or fails when the run is to come to an end.
     async fn pause(&self, span: Duration) -> Result<()> {
-        let stop = self.ctx.stop_signal();
-        tokio::select! {
-            () = tokio::time::sleep(span) => Ok(()),
-            _ = stop.stopped() => self.check(),
-        }
+        tokio::time::sleep(span).await;
+        self.check()
     }
 
     /// Says in a transaction that this process writes bytes under record ids that have no record yet.
@@ -164,11 +170,9 @@ impl Going<'_> {
                 }
             }
         };
-        let stop = self.ctx.stop_signal();
         tokio::select! {
             done = work => done,
             error = renew => Err(error),
-            _ = stop.stopped() => Err(Error::canceled("the run is to stop")),
         }
     }
 

@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use haulier_base::{Error, ErrorKind, Result, Timestamp};
+use haulier_base::{ErrorKind, Result, Timestamp};
 use haulier_catalog::Tx;
 use serde::{Deserialize, Serialize};
 
@@ -89,11 +89,11 @@ async fn look(going: &Going<'_>, object: Object, written: bool, removed: bool) -
     let wanted = match fix {
         Fix::Verify if size != Some(object.size_bytes) => false,
         Fix::Verify if going.run.asked.deep && matched => {
-            read = content(vault, &object.id, going).await?;
+            read = content(vault, &object.id).await?;
             read.as_ref().is_some_and(|read| Some(&read.sha256) == object.sha256.as_ref())
         }
         Fix::Refresh => {
-            read = content(vault, &object.id, going).await?;
+            read = content(vault, &object.id).await?;
             read.as_ref().is_some_and(|read| match &object.sha256 {
                 Some(known) => *known == read.sha256 && read.size_bytes == object.size_bytes,
                 None => true,
@@ -108,13 +108,8 @@ async fn look(going: &Going<'_>, object: Object, written: bool, removed: bool) -
 }
 
 /// What is stored; none when it is gone or cannot be read through.
-async fn content(vault: &Vault, id: &RecordId, going: &Going<'_>) -> Result<Option<Stored>> {
-    let stop = going.ctx.stop_signal();
-    let stored = tokio::select! {
-        stored = vault.hash(id) => stored,
-        _ = stop.stopped() => return Err(Error::canceled("the run is to stop")),
-    };
-    match stored {
+async fn content(vault: &Vault, id: &RecordId) -> Result<Option<Stored>> {
+    match vault.hash(id).await {
         Err(error) if error.kind() == ErrorKind::Corrupt => Ok(None),
         stored => stored,
     }
