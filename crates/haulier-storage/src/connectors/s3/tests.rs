@@ -245,7 +245,7 @@ async fn an_upload_that_was_completed_in_silence_is_recognized_and_not_sent_agai
         fill(&*writer, &bytes, from, size).await.unwrap();
         let written = writer.finish(size).await.unwrap();
         // The checksums of the first parts are known up to the last checkpoint.
-        assert_eq!((written.meta.size, written.store_checksum), (Some(size), Some("crc64nvme")), "from {from}");
+        assert_eq!((written.meta.size, written.store_checksum), (Some(size), proven("crc64nvme")), "from {from}");
         assert_eq!(written.meta.version, before.version);
     }
     let now = location.storage.stat(&location.path).await.unwrap();
@@ -257,6 +257,9 @@ async fn an_upload_that_was_completed_in_silence_is_recognized_and_not_sent_agai
     location.storage.discard(&location.path, "news", resume.as_deref()).await.unwrap();
     assert_eq!(location.storage.stat(&location.path).await.unwrap(), before, "a finished object is no leftover");
 
+    if lacks("checksums") {
+        return;
+    }
     let writer = location.storage.write(&location.path, again()).await.unwrap();
     let other = Bytes::from(vec![7; bytes.len()]);
     fill(&*writer, &other, 2 * PART, size).await.unwrap();
