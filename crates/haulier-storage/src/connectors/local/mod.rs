@@ -129,6 +129,7 @@ impl Storage for LocalStorage {
             guarded_write: true,
             rename: true,
             attributes: true,
+            checksums: false,
         }
     }
 

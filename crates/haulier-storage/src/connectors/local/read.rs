@@ -66,7 +66,7 @@ fn regular(
         Some(bytes) => stream::iter([bytes]).boxed(),
         None => chunks(file, range.start, range.end),
     };
-    Ok(ObjectRead { meta, start: range.start, end: Some(range.end), stream, handle })
+    Ok(ObjectRead { meta, start: range.start, end: Some(range.end), stream, handle, crc64: None })
 }
 
 fn chunks(file: Arc<File>, start: u64, end: u64) -> ByteStream {
