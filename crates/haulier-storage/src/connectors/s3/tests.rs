@@ -8,6 +8,7 @@ mod refusals;
 mod whole;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::TryStreamExt;
@@ -16,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::checksum::Kind;
 use super::plan::{Cut, PART_MIN};
-use super::upload::Upload;
+use super::upload::{Upload, discard_abandoned};
 use super::*;
 use crate::{Flushed, StorageConfig, Storages, Written, conformance};
 
@@ -306,6 +307,26 @@ async fn an_aborted_or_discarded_upload_leaves_nothing() {
     };
     assert_eq!(failed.await.unwrap_err().kind(), ErrorKind::Conflict, "an open writer finds its place gone");
     location.storage.stat(&location.path).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn an_upload_whose_name_nobody_kept_is_found_when_it_is_old_and_empty() {
+    let (bucket, key) = (bucket(json!({})), "abandoned/object");
+    let (mut uploads, longer) = (Vec::new(), format!("{key}-not"));
+    for key in [key, key, &longer] {
+        let upload = Upload::begin(&bucket, key, Kind::None, Cut::new(PART, None)).await.unwrap();
+        uploads.push((key, upload));
+    }
+    uploads[1].1.put(&bucket, key, 0, [pattern(9)].into()).await.unwrap();
+    for (age, kept) in [(Duration::from_secs(3600), [true, true, true]), (Duration::ZERO, [false, true, true])] {
+        discard_abandoned(&bucket, key, age).await.unwrap();
+        for ((key, upload), kept) in uploads.iter().zip(kept) {
+            assert_eq!(upload.parts(&bucket, key).await.unwrap().is_some(), kept, "{key} {age:?}");
+        }
+    }
+    for (key, upload) in uploads {
+        upload.abort(&bucket, key).await.unwrap();
+    }
 }
 
 #[tokio::test]
