@@ -134,14 +134,19 @@ impl Hasher {
     }
 
     /// Hashes the next bytes, on another thread unless they are few.
-    pub(crate) async fn update(mut self, bytes: Bytes) -> Result<Self> {
+    pub(crate) async fn update(self, bytes: Bytes) -> Result<Self> {
+        self.update_all(vec![bytes]).await
+    }
+
+    /// The same with bytes in several pieces.
+    pub(crate) async fn update_all(mut self, pieces: Vec<Bytes>) -> Result<Self> {
         let inline = if self.has_sha() { INLINE } else { INLINE_CRC };
-        if bytes.len() <= inline {
-            self.add(&bytes);
+        if pieces.iter().map(Bytes::len).sum::<usize>() <= inline {
+            pieces.iter().for_each(|piece| self.add(piece));
             return Ok(self);
         }
         let hashing = tokio::task::spawn_blocking(move || {
-            self.add(&bytes);
+            pieces.iter().for_each(|piece| self.add(piece));
             self
         });
         hashing.await.map_err(|e| Error::internal("the hashing thread failed").caused_by(e))

@@ -4,6 +4,7 @@
 //! so a link that is swapped in between cannot lead out.
 
 mod attributes;
+mod buffers;
 mod first_put;
 mod guarded;
 mod list;
