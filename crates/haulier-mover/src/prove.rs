@@ -68,12 +68,7 @@ pub(crate) async fn unpublished(
 ///
 /// # Errors
 /// `Corrupt` when it holds other bytes than it was given: they are visible by now, and the caller removes them.
-pub(crate) async fn published(
-    mv: &Move,
-    written: &Written,
-    read_back: bool,
-    found: &Found,
-) -> Result<Proof> {
+pub(crate) async fn published(mv: &Move, written: &Written, read_back: bool, found: &Found) -> Result<Proof> {
     let can_again = written.meta.kind == ObjectKind::Regular && mv.target.storage.capabilities().read;
     match (mv.options.verify, &found.checksum) {
         (Verify::None, _) => Ok(Proof::Length),

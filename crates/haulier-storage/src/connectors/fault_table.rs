@@ -381,14 +381,7 @@ async fn sftp_survives_every_fault_in_many_places() {
 }
 
 /// One copy over a line; how many bytes passed.
-async fn sftp_case(
-    row: &Row,
-    line: &FaultyLine,
-    bytes: &Bytes,
-    up: bool,
-    case: &str,
-    silent: bool,
-) -> (u64, u64) {
+async fn sftp_case(row: &Row, line: &FaultyLine, bytes: &Bytes, up: bool, case: &str, silent: bool) -> (u64, u64) {
     let key = format!("faults-{up}-{case}-{}", std::process::id());
     let location = row.through(&line.address, &key, silent);
     if up {

@@ -50,7 +50,8 @@ fn open(roots: &Roots, full: &Path, request: &ReadRequest) -> Result<Opened> {
     if meta.kind == ObjectKind::Regular {
         request.check_version(&meta)?;
         let range = request.range_of(found.len())?;
-        small = (range.end - range.start <= SMALL_BYTES).then(|| read_all(&file, range.start, range.end, &Buffers::default()));
+        small = (range.end - range.start <= SMALL_BYTES)
+            .then(|| read_all(&file, range.start, range.end, &Buffers::default()));
     }
     Ok(Opened { fifo: is_fifo(&found), file, meta, small })
 }
