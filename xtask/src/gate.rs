@@ -108,6 +108,15 @@ pub(crate) fn run_tests(packages: &[&str], arrange: impl FnOnce(&mut Command)) -
     run(&mut command)
 }
 
+/// Runs a command with the servers at hand that the tests need.
+pub(crate) fn beside_servers(words: &[String]) -> Result<()> {
+    let (program, arguments) = words.split_first().ok_or("say which command is to run beside the servers")?;
+    let servers = Servers::start()?;
+    let mut command = Command::new(program);
+    servers.tell(&mut command);
+    run(command.args(arguments))
+}
+
 /// Whether the better test runner is there.
 pub(crate) fn has_nextest() -> bool {
     find("cargo-nextest").is_some()
