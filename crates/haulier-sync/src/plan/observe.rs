@@ -49,7 +49,7 @@ fn missing(before: &FileState, at: &EntryName, law: &Law<'_>) -> Verdict {
     }
     match copy.owner && !leaving {
         // It was not up to date here, so it is sent again (9, 21).
-        true => (copy.state, copy.number, copy.aside, copy.pending) = (None, 0, None, Some(Pending::Fetch)),
+        true => share::send_anew(copy, state.record.as_ref()),
         false => drop(state.copies.remove(at)),
     }
     share::prune(&mut state, law);
@@ -137,7 +137,7 @@ impl Sight<'_> {
     fn while_leaving(&self, copy: &Copy, record: &FileRecord, seen: CopyState) -> Verdict {
         match self.is_current(record, &seen) {
             Equal::Read(entry) if entry == *self.at => return Verdict::NeedsContent(entry),
-            Equal::No | Equal::Read(_) if !self.is_past(record, &seen) => {
+            Equal::No | Equal::Read(_) if !self.is_past(copy, record, &seen) => {
                 return match (record.deleted, copy.holds(record)) {
                     (true, _) => self.publish(seen, Became::Created),
                     (false, true) => self.publish(seen, Became::Edited),
@@ -166,7 +166,7 @@ impl Sight<'_> {
             Equal::Read(entry) => return Verdict::NeedsContent(entry),
             Equal::No => {}
         }
-        if copy.is_some() && self.is_past(record, &seen) {
+        if copy.is_some_and(|copy| self.is_past(copy, record, &seen)) {
             return self.settle(|copy| {
                 (copy.state, copy.number, copy.aside) = (Some(seen), copy.number.max(EARLIER), None);
                 if copy.owner {
@@ -255,8 +255,9 @@ impl Sight<'_> {
         Verdict::of(self.before, state, Became::Settled, None)
     }
 
-    fn is_past(&self, record: &FileRecord, seen: &CopyState) -> bool {
-        seen.content.as_ref().is_some_and(|content| record.past.holds(content))
+    /// Whether these bytes are an earlier version that was on its way here.
+    fn is_past(&self, copy: &Copy, record: &FileRecord, seen: &CopyState) -> bool {
+        seen.content.as_ref().is_some_and(|content| record.past.holds_after(copy.number, content))
     }
 
     fn is_current(&self, record: &FileRecord, seen: &CopyState) -> Equal {

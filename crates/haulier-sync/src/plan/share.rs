@@ -28,8 +28,8 @@ pub(super) fn publish(
 ) -> Option<Conflict> {
     let before = state.record.take();
     let mut past = before.as_ref().map(|record| record.past.clone()).unwrap_or_default();
-    if let Some(content) = before.as_ref().and_then(|record| record.content.as_ref()) {
-        past.push(content);
+    if let Some((record, content)) = before.as_ref().and_then(|record| Some((record, record.content.as_ref()?))) {
+        past.push(record.number, content);
     }
     let record = FileRecord {
         name: name.clone(),
@@ -53,10 +53,10 @@ pub(super) fn publish(
 /// Brings the current version to its owners; the others keep what they have (3.4.5).
 pub(super) fn share(state: &mut FileState, law: &Law<'_>, owners: &BTreeSet<EntryName>) -> Option<Conflict> {
     let mut conflict = None;
-    for owner in owners {
-        state.copies.entry(owner.clone()).or_insert_with(nothing);
-    }
     if let Some(record) = &state.record {
+        for owner in owners {
+            state.copies.entry(owner.clone()).or_insert_with(|| Copy { number: record.number - 1, ..nothing() });
+        }
         for (entry, copy) in &mut state.copies {
             match owners.contains(entry) {
                 true => conflict = fetch(copy, record, law, entry).or(conflict),
@@ -74,7 +74,7 @@ pub(super) fn fetch(copy: &mut Copy, record: &FileRecord, law: &Law<'_>, entry: 
     let leaving = copy.pending == Some(Pending::Delete);
     if leaving && copy.number != 0 {
         // It may be gone already: its absence must not be taken for a deletion of what is current now.
-        copy.number = EARLIER;
+        copy.number = copy.number.min(record.number - 1);
     }
     if copy.holds(record) {
         copy.aside = None;
@@ -146,7 +146,7 @@ pub(super) fn delete(state: &mut FileState, law: &Law<'_>, at: &EntryName) -> (b
 fn bury(state: &mut FileState, law: &Law<'_>, at: &EntryName, targets: &BTreeSet<EntryName>) {
     let Some(record) = &mut state.record else { return };
     if let Some(content) = &record.content {
-        record.past.push(content);
+        record.past.push(record.number, content);
     }
     record.number = next_number(Some(record), law);
     (record.deleted, record.origin, record.changed_at) = (true, at.clone(), law.now);
@@ -211,6 +211,12 @@ pub(super) fn prune(state: &mut FileState, law: &Law<'_>) {
     if state.copies.is_empty() && state.record.as_ref().is_some_and(|record| record.deleted) {
         state.record = None;
     }
+}
+
+/// Has the current version sent to an entry where nothing is, and to which none before it is on its way.
+pub(super) fn send_anew(copy: &mut Copy, record: Option<&FileRecord>) {
+    let number = record.map_or(0, |record| record.number - 1);
+    (copy.state, copy.number, copy.aside, copy.pending) = (None, number, None, Some(Pending::Fetch));
 }
 
 /// What an entry has of which nothing is known.
