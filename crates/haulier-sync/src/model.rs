@@ -181,6 +181,8 @@ pub enum Seen {
         found: Found,
         /// The hash of exactly these bytes; none when they were not read.
         content: Option<ContentHash>,
+        /// The type that their beginning tells, where the name tells none and somebody looked.
+        kind: Option<String>,
     },
     /// It is not.
     Missing,
@@ -213,6 +215,8 @@ pub struct FileRecord {
     pub attributes: Attributes,
     /// None when the bytes were not read yet: then only a copy of the same `number` is known to be equal.
     pub content: Option<ContentHash>,
+    /// The type that the bytes tell, such as `image/png`, where the name tells none.
+    pub kind: Option<String>,
     /// What the versions before this one held.
     pub past: Past,
     /// The entry that the version came from.
@@ -361,6 +365,16 @@ pub struct Subject<'a> {
     pub size_bytes: u64,
     /// When the bytes were last changed.
     pub modified_at: Option<Timestamp>,
+    /// The type that the bytes tell, where the name tells none.
+    pub kind: Option<&'a str>,
+}
+
+impl<'a> Subject<'a> {
+    /// A version of a file.
+    pub fn of(record: &'a FileRecord) -> Self {
+        let FileRecord { name, size_bytes, attributes, kind, .. } = record;
+        Self { name, size_bytes: *size_bytes, modified_at: attributes.modified_at, kind: kind.as_deref() }
+    }
 }
 
 /// Says which entries should own a file that changed at one of them (§3.2).

@@ -112,6 +112,7 @@ impl Fetched<'_> {
             size_bytes: self.found.stamp.size_bytes,
             attributes: self.found.attributes,
             content: self.content.cloned(),
+            kind: None,
             past: Past::default(),
             origin: at.clone(),
             deleted: true,

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use super::share::{self, EARLIER};
-use super::{Became, Law, Verdict};
+use super::{Became, Conflict, Law, Verdict};
 use crate::model::{
     Attributes, ContentHash, Copy, CopyState, EntryName, FileName, FileRecord, FileState, Found, Pending, Seen, Stamp,
 };
@@ -27,9 +27,9 @@ pub(crate) fn observe(
     }
     match seen {
         Seen::Missing => missing(before, at, law),
-        Seen::Present { found, content } => {
+        Seen::Present { found, content, kind } => {
             let seen = CopyState { found: found.clone(), content: content.clone() };
-            Sight { before, name, at, law }.present(seen)
+            Sight { before, name, at, kind: kind.as_deref(), law }.present(seen)
         }
     }
 }
@@ -101,6 +101,8 @@ struct Sight<'a> {
     before: &'a FileState,
     name: &'a FileName,
     at: &'a EntryName,
+    /// The type that the bytes tell, where the name tells none.
+    kind: Option<&'a str>,
     law: &'a Law<'a>,
 }
 
@@ -128,8 +130,12 @@ impl Sight<'_> {
     /// A change of the current version, or a first one (13, 27, 31).
     fn publish(&self, seen: CopyState, became: Became) -> Verdict {
         let mut state = self.before.clone();
-        let conflict = share::publish(&mut state, self.law, self.name, self.at, seen);
+        let conflict = self.publish_in(&mut state, seen);
         Verdict::of(self.before, state, became, conflict)
+    }
+
+    fn publish_in(&self, state: &mut FileState, seen: CopyState) -> Option<Conflict> {
+        share::publish(state, self.law, self.name, self.at, seen, self.kind.map(str::to_owned))
     }
 
     /// Other bytes where a copy is about to be deleted: a change, unless we put them there ourselves before we knew of
@@ -187,7 +193,7 @@ impl Sight<'_> {
             if let Some(copy) = self.keeper().and_then(|keeper| state.copies.get_mut(&keeper)) {
                 copy.number = 0;
             }
-            let conflict = share::publish(&mut state, self.law, self.name, self.at, seen);
+            let conflict = self.publish_in(&mut state, seen);
             return Verdict::of(self.before, state, Became::Edited, conflict);
         }
         let sent_here = share::owners(self.law, record, &record.origin).contains(self.at);

@@ -11,9 +11,7 @@ pub(super) const EARLIER: u64 = 1;
 
 /// The entries that should own a file after a change from one of them (§3.2).
 pub(super) fn owners(law: &Law<'_>, record: &FileRecord, from: &EntryName) -> BTreeSet<EntryName> {
-    let file =
-        Subject { name: &record.name, size_bytes: record.size_bytes, modified_at: record.attributes.modified_at };
-    let mut owners = law.rules.owners(from, file);
+    let mut owners = law.rules.owners(from, Subject::of(record));
     owners.retain(|owner| law.entries.contains(owner));
     owners
 }
@@ -25,6 +23,7 @@ pub(super) fn publish(
     name: &FileName,
     at: &EntryName,
     copy: CopyState,
+    kind: Option<String>,
 ) -> Option<Conflict> {
     let before = state.record.take();
     let mut past = before.as_ref().map(|record| record.past.clone()).unwrap_or_default();
@@ -37,6 +36,7 @@ pub(super) fn publish(
         size_bytes: copy.found.stamp.size_bytes,
         attributes: copy.found.attributes,
         content: copy.content.clone(),
+        kind,
         past,
         origin: at.clone(),
         deleted: false,
@@ -136,7 +136,7 @@ pub(super) fn delete(state: &mut FileState, law: &Law<'_>, at: &EntryName) -> (b
     }
     let unshared = |copy: &Copy| copy.owner && is_unshared(copy);
     if let Some((entry, copy)) = latest(state, unshared) {
-        return (true, publish(state, law, &record.name, &entry, copy));
+        return (true, publish(state, law, &record.name, &entry, copy, None));
     }
     bury(state, law, at, &targets);
     (false, None)
@@ -166,7 +166,7 @@ pub(super) fn heal(state: &mut FileState, law: &Law<'_>) -> Option<Conflict> {
         return None;
     }
     if let Some((entry, copy)) = latest(state, |copy| copy.owner) {
-        return publish(state, law, &record.name, &entry, copy);
+        return publish(state, law, &record.name, &entry, copy, None);
     }
     let waiting = state.copies.iter().filter(|(_, copy)| copy.owner).map(|(entry, _)| entry.clone()).collect();
     bury(state, law, &record.origin, &waiting);

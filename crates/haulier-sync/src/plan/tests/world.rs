@@ -220,7 +220,7 @@ impl World {
                 // A large file is read only where the index knew something else there, or when it was asked for.
                 let changed = known.as_ref().is_some_and(|known| *known != stamp(&file));
                 let read = read || file.content < LARGE || changed;
-                Seen::Present { found: found(&file), content: read.then(|| hash(file.content)) }
+                Seen::Present { found: found(&file), content: read.then(|| hash(file.content)), kind: None }
             }
         };
         self.looks.push(Look { at: at.clone(), name: name.clone(), seen, known });
