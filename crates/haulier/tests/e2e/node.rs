@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -12,9 +14,10 @@ use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The binary, with no settings of whoever runs the tests.
+/// The binary, with no settings of whoever runs the tests, as the user whose folder it is.
 pub(crate) fn haulier(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_haulier"));
+    command.uid(std::fs::metadata(folder).unwrap().uid());
     command.current_dir(folder).env_clear().env("XDG_STATE_HOME", folder.join("state"));
     command.stdin(Stdio::null()).stderr(Stdio::null());
     command
