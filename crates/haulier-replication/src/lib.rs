@@ -1,7 +1,7 @@
 //! The replication room: write an object at any site, find it, proven by hash, at every site.
 //!
 //! Speaks the Clone Cloud Store API (replication contract). Knows no other room. How it works:
-//! docs/decisions/0016-replication.md.
+//! docs/decisions/0017-replication.md.
 
 mod api;
 mod compare;
