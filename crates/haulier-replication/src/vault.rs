@@ -190,7 +190,14 @@ impl Storage for Body {
     async fn read(&self, _path: &ObjectPath, request: ReadRequest) -> Result<ObjectRead> {
         let stream = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         let stream = stream.ok_or_else(|| Error::invalid("the body of a request was read already"))?;
-        Ok(ObjectRead { meta: ObjectMeta::default(), start: request.start, end: None, stream, handle: None })
+        Ok(ObjectRead {
+            meta: ObjectMeta::default(),
+            start: request.start,
+            end: None,
+            stream,
+            handle: None,
+            crc64: None,
+        })
     }
 
     async fn write(&self, _path: &ObjectPath, _request: WriteRequest) -> Result<Box<dyn ObjectWriter>> {
