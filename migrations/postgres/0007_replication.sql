@@ -168,6 +168,8 @@ CREATE TABLE replication_runs (
     -- What was asked for, a JSON object.
     request TEXT NOT NULL,
     state TEXT NOT NULL CHECK (state IN ('running', 'paused', 'done', 'failed', 'canceled')),
+    -- Rises whenever the run is resumed: what an earlier task of it writes is refused.
+    turn BIGINT NOT NULL,
     -- Where the run goes on after a crash, a JSON object.
     point TEXT NOT NULL,
     checked BIGINT NOT NULL,
@@ -193,6 +195,8 @@ CREATE TABLE replication_findings (
     size_bytes BIGINT NOT NULL,
     sha256 TEXT,
     origin TEXT NOT NULL,
+    -- Whether the run's filter is about this one; the others are there to be compared with.
+    matched BOOLEAN NOT NULL,
     PRIMARY KEY (run, name)
 );
 

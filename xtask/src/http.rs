@@ -10,6 +10,8 @@ use crate::process::Result;
 
 /// How long an answer may take before the run is given up.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Bytes of a body that are sent together with the head.
+const SMALL: usize = 16 << 10;
 /// The largest answer that is read.
 const MAX_BODY_BYTES: usize = 256 << 20;
 
@@ -46,14 +48,26 @@ impl Client {
     }
 
     fn request(&mut self, method: &str, path: &str, body: &str) -> Result<Answer> {
-        let length = body.len();
-        let content = if length == 0 && method == "GET" {
-            String::new()
-        } else {
-            format!("Content-Type: application/json\r\nContent-Length: {length}\r\n")
-        };
-        let request = format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{content}\r\n{body}");
-        self.reader.get_mut().write_all(request.as_bytes())?;
+        let json = [("Content-Type", "application/json")];
+        let headers: &[_] = if body.is_empty() && method == "GET" { &[] } else { &json };
+        self.send(method, path, headers, body.as_bytes())
+    }
+
+    /// Sends any request but `HEAD`, whose answers say the length of what they do not bring.
+    pub(crate) fn send(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Answer> {
+        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n");
+        for (name, value) in headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        if !body.is_empty() || method != "GET" {
+            head.push_str(&format!("Content-Length: {}\r\n", body.len()));
+        }
+        head.push_str("\r\n");
+        let mut request = head.into_bytes();
+        // One write for what is small, so that it goes in one packet.
+        request.extend_from_slice(&body[..body.len().min(SMALL)]);
+        self.reader.get_mut().write_all(&request)?;
+        self.reader.get_mut().write_all(&body[body.len().min(SMALL)..])?;
         self.answer()
     }
 

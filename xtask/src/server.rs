@@ -80,6 +80,8 @@ pub(crate) struct Server {
     binary: PathBuf,
     scratch: Scratch,
     port: u16,
+    /// What it calls itself.
+    site: String,
     /// From starting the process to its first good answer.
     pub(crate) ready_after: Duration,
 }
@@ -87,16 +89,26 @@ pub(crate) struct Server {
 impl Server {
     /// Starts one on an empty folder; `settings` are lines of its `[transfer]` section.
     pub(crate) fn start(binary: &Path, settings: &[&str]) -> Result<Self> {
+        Self::start_site(binary, "local", settings)
+    }
+
+    /// The same, as a site of that name.
+    pub(crate) fn start_site(binary: &Path, site: &str, settings: &[&str]) -> Result<Self> {
         let scratch = Scratch::new("server")?;
         let port = free_port()?;
-        let (process, ready_after) = launch(binary, &scratch, port, settings)?;
-        Ok(Self { process, binary: binary.to_owned(), scratch, port, ready_after })
+        let (process, ready_after) = launch(binary, &scratch, port, site, settings)?;
+        Ok(Self { process, binary: binary.to_owned(), scratch, port, site: site.to_owned(), ready_after })
+    }
+
+    /// Ends it as a crash would.
+    pub(crate) fn kill(&mut self) -> Result<()> {
+        self.process.kill()
     }
 
     /// Kills it without a word and starts it again on the same data.
     pub(crate) fn crash_and_restart(&mut self, settings: &[&str]) -> Result<()> {
         self.process.kill()?;
-        (self.process, self.ready_after) = launch(&self.binary, &self.scratch, self.port, settings)?;
+        (self.process, self.ready_after) = launch(&self.binary, &self.scratch, self.port, &self.site, settings)?;
         Ok(())
     }
 
@@ -104,7 +116,7 @@ impl Server {
     pub(crate) fn between_runs(&mut self, settings: &[&str], happen: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
         self.process.kill()?;
         happen(&self.data())?;
-        (self.process, self.ready_after) = launch(&self.binary, &self.scratch, self.port, settings)?;
+        (self.process, self.ready_after) = launch(&self.binary, &self.scratch, self.port, &self.site, settings)?;
         Ok(())
     }
 
@@ -128,14 +140,20 @@ impl Server {
     }
 }
 
-fn launch(binary: &Path, scratch: &Scratch, port: u16, settings: &[&str]) -> Result<(Background, Duration)> {
+fn launch(
+    binary: &Path,
+    scratch: &Scratch,
+    port: u16,
+    site: &str,
+    settings: &[&str],
+) -> Result<(Background, Duration)> {
     let config = scratch.join("haulier.toml");
     fs::write(&config, format!("[transfer]\n{}\n", settings.join("\n")))?;
     let log = scratch.join("log");
     let started = Instant::now();
     let mut process = Background::start(
         Command::new(binary)
-            .args(["serve", "--dev", "--listen", &format!("127.0.0.1:{port}")])
+            .args(["serve", "--dev", "--listen", &format!("127.0.0.1:{port}"), "--site", site])
             .arg("--data-dir")
             .arg(scratch.join("data"))
             .arg("--config")

@@ -6,6 +6,7 @@ pub(crate) mod instant;
 pub(crate) mod json;
 pub(crate) mod lag;
 pub(crate) mod order;
+pub(crate) mod reconciliation;
 pub(crate) mod topology;
 
 use haulier_base::{Error, Result};

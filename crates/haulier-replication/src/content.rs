@@ -144,17 +144,6 @@ pub(crate) fn read_described(headers: &HeaderMap) -> Result<Described> {
     })
 }
 
-/// The name in a header, with its escapes undone.
-///
-/// # Errors
-/// `Invalid` when it is no name.
-pub(crate) fn read_name(headers: &HeaderMap) -> Result<Option<crate::model::ObjectName>> {
-    let Some(escaped) = text(headers, &header::NAME)? else { return Ok(None) };
-    let name = percent_decode(escaped.as_bytes()).decode_utf8();
-    let name = name.map_err(|_| Error::invalid(format!("{}: is not UTF-8", header::NAME)))?;
-    crate::model::ObjectName::new(name).map(Some)
-}
-
 /// A header as text; one that is empty says nothing.
 ///
 /// # Errors

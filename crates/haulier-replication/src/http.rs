@@ -7,6 +7,7 @@ mod content;
 mod internal;
 mod own;
 mod path;
+mod reconciliator;
 pub(crate) mod relay;
 mod replicator;
 mod status;
@@ -46,6 +47,7 @@ fn routes() -> OpenApiRouter<Replication> {
         .merge(internal::routes())
         .merge(administration::routes())
         .merge(own::routes())
+        .merge(reconciliator::routes())
         .merge(replicator::routes())
         .merge(status::routes())
 }

@@ -1,9 +1,10 @@
 //! The replication room: write an object at any site, find it, proven by hash, at every site.
 //!
 //! Speaks the Clone Cloud Store API (replication contract). Knows no other room. How it works:
-//! docs/decisions/0016-replication.md.
+//! docs/decisions/0017-replication.md.
 
 mod api;
+mod compare;
 mod config;
 mod content;
 mod filter;
@@ -13,6 +14,7 @@ mod model;
 mod names;
 mod peer;
 mod resolve;
+mod run;
 mod service;
 mod store;
 mod tasks;

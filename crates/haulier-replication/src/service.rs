@@ -13,6 +13,7 @@ mod orders;
 mod ownerships;
 pub(crate) mod read_through;
 mod repair;
+pub(crate) mod runs;
 mod topology;
 pub(crate) mod upload;
 
@@ -125,6 +126,11 @@ impl Replication {
         let inner =
             Inner { catalog, locations, config, site, vault, peers, holder, bells, aftermath, heard: Mutex::default() };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// This site.
+    pub(crate) fn here(&self) -> &SiteId {
+        &self.inner.site
     }
 }
 

@@ -20,7 +20,7 @@ use haulier_storage::{
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::model::RecordId;
+use crate::model::{BucketName, RecordId};
 
 /// The value of `store` that means a folder of the node's own.
 const FILE: &str = "file";
@@ -65,6 +65,11 @@ impl Vault {
         let text = id.as_str();
         let shard = text.get(text.len().saturating_sub(2)..).unwrap_or("00");
         Location { storage: self.base.storage.clone(), path: self.base.path.join(shard).join(text) }
+    }
+
+    /// Where people put files that are to become objects of a bucket; no key of a record begins like that.
+    pub(crate) fn imports(&self, bucket: &BucketName) -> Location {
+        Location { storage: self.base.storage.clone(), path: self.base.path.join("import").join(bucket.as_str()) }
     }
 
     /// Stores what a client or a peer sends, durable and hashed when this returns. Nothing stays after an error.
@@ -185,7 +190,14 @@ impl Storage for Body {
     async fn read(&self, _path: &ObjectPath, request: ReadRequest) -> Result<ObjectRead> {
         let stream = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         let stream = stream.ok_or_else(|| Error::invalid("the body of a request was read already"))?;
-        Ok(ObjectRead { meta: ObjectMeta::default(), start: request.start, end: None, stream, handle: None })
+        Ok(ObjectRead {
+            meta: ObjectMeta::default(),
+            start: request.start,
+            end: None,
+            stream,
+            handle: None,
+            crc64: None,
+        })
     }
 
     async fn write(&self, _path: &ObjectPath, _request: WriteRequest) -> Result<Box<dyn ObjectWriter>> {

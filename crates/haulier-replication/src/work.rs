@@ -2,7 +2,10 @@
 
 mod apply;
 mod deliver;
+mod run;
 mod sweep;
+
+pub(crate) use run::answer;
 
 use std::sync::Arc;
 
@@ -13,7 +16,7 @@ use crate::service::Replication;
 impl Replication {
     /// The handlers of tasks that end: runs.
     pub fn handlers(&self) -> Vec<Arc<dyn TaskHandler>> {
-        Vec::new()
+        vec![Arc::new(run::Runs { room: self.inner.clone() })]
     }
 
     /// The handlers of tasks that do not end: deliveries, the application of orders, the sweeper.

@@ -10,6 +10,7 @@ use haulier_access::{AuthMode, Authenticator, Caller, Locations, Sealer, StaticT
 use haulier_base::{Error, Result, SystemClock, id};
 use haulier_catalog::{Catalog, DatabaseUrl};
 use haulier_http::Metrics;
+use haulier_replication::{NewSite, Place, Replication};
 use haulier_storage::{StorageConfig, Storages};
 use haulier_sync::{Setup, Syncs};
 use haulier_transfer::Transfers;
@@ -26,6 +27,7 @@ pub(crate) struct App {
     authenticator: Authenticator,
     transfers: Transfers,
     syncs: Syncs,
+    replication: Replication,
     locations: Locations,
 }
 
@@ -57,8 +59,11 @@ impl App {
         let transfers = Transfers::new(catalog.clone(), locations.clone(), config.transfer.clone());
         let own_folders = vec![config.data_dir.clone()];
         let syncs = Syncs::new(catalog.clone(), locations.clone(), storages, config.sync.clone(), own_folders).await?;
-        let readiness = Readiness::new(catalog.clone());
-        Ok(Self { authenticator: authenticator(config)?, catalog, metrics, readiness, transfers, syncs, locations })
+        let place = Place { site: config.site.clone(), data_dir: config.data_dir.clone() };
+        let replication =
+            Replication::new(catalog.clone(), locations.clone(), config.replication.clone(), place).await?;
+        let (authenticator, readiness) = (authenticator(config)?, Readiness::new(catalog.clone()));
+        Ok(Self { catalog, metrics, readiness, authenticator, transfers, syncs, replication, locations })
     }
 
     /// The handlers of every room that any process of a node may run.
@@ -71,9 +76,20 @@ impl App {
         self.syncs.handlers().into_iter().fold(Handlers::new(), Handlers::register)
     }
 
+    /// The handlers of replication, whose store is the node's too.
+    pub(crate) fn replication_handlers(&self) -> Handlers {
+        self.replication.handlers().into_iter().fold(Handlers::new(), Handlers::register)
+    }
+
     /// The handlers of the tasks that do not end.
     pub(crate) fn attendants(&self) -> Handlers {
-        self.syncs.attendants().into_iter().fold(Handlers::new(), Handlers::register)
+        let all = self.syncs.attendants().into_iter().chain(self.replication.attendants());
+        all.fold(Handlers::new(), Handlers::register)
+    }
+
+    /// Makes what the configuration says of replication so.
+    pub(crate) async fn begin_replication(&self, sites: Vec<NewSite>) -> Result<()> {
+        self.replication.begin(sites).await
     }
 
     /// Makes what the configuration says of sync so.
@@ -85,6 +101,7 @@ impl App {
     pub(crate) fn router(&self, apis: &[Api]) -> Router {
         let openapi = haulier_transfer::openapi().merge_from(locations::openapi());
         let openapi = openapi.merge_from(haulier_sync::openapi()).merge_from(haulier_sync::own_openapi());
+        let openapi = openapi.merge_from(haulier_replication::openapi());
         let mut router = status::router(self.readiness.clone(), self.metrics.clone(), openapi);
         let guarded = haulier_access::layer(locations::router(self.locations.clone()), self.authenticator.clone());
         router = router.merge(guarded);
@@ -105,6 +122,10 @@ impl App {
             for below in ["/api", "/api/", "/api/{*rest}"] {
                 router = router.route_service(below, guarded.clone().into_service::<Body>());
             }
+        }
+        if apis.contains(&Api::Replication) {
+            let replication = haulier_replication::router(self.replication.clone());
+            router = router.merge(haulier_access::layer(replication, self.authenticator.clone()));
         }
         if apis.contains(&Api::Transfer) {
             router = router.fallback_service(haulier_transfer::versions_router(self.transfers.clone()));

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use haulier_access::locations::NamedLocation;
 use haulier_base::Secret;
+use haulier_replication::{NewSite, ReplicationConfig};
 use haulier_storage::Storages;
 use haulier_sync::{Setup, SyncConfig};
 use haulier_transfer::TransferConfig;
@@ -71,6 +72,10 @@ pub(crate) struct Config {
     /// Entries and rules, which are shown by the API.
     #[serde(skip)]
     pub(crate) sync_setup: Setup,
+    pub(crate) replication: ReplicationConfig,
+    /// The first topology, which is shown by the API.
+    #[serde(skip)]
+    pub(crate) replication_sites: Vec<NewSite>,
     #[serde(skip_serializing_if = "Secrets::is_default")]
     pub(crate) secrets: Secrets,
     #[serde(serialize_with = "without_secrets", skip_serializing_if = "BTreeMap::is_empty")]
@@ -106,11 +111,13 @@ pub(crate) enum Api {
     Transfer,
     /// The Onitu sync API.
     Sync,
+    /// The Clone Cloud Store replication API.
+    Replication,
 }
 
 impl Api {
     /// What a listener carries when nothing is said.
-    pub(crate) const ALL: &[Self] = &[Self::Transfer, Self::Sync];
+    pub(crate) const ALL: &[Self] = &[Self::Transfer, Self::Sync, Self::Replication];
 }
 
 /// Which database holds the catalogue.
@@ -283,6 +290,8 @@ impl Config {
             transfer: file.transfer,
             sync: file.sync,
             sync_setup: file.sync_setup,
+            replication: file.replication,
+            replication_sites: file.replication_sites,
             secrets: Secrets { key: file.secrets_key },
             locations: file.locations,
         }

@@ -38,6 +38,8 @@ pub(crate) async fn serve(args: &ServeArgs, output: &Output) -> Outcome {
     }
     let app = App::build(&config).await.map_err(|error| Failure::new("cannot start the node", error))?;
     app.begin_sync(setup).await.map_err(|error| Failure::new("cannot start sync", error))?;
+    let sites = std::mem::take(&mut config.replication_sites);
+    app.begin_replication(sites).await.map_err(|error| Failure::new("cannot start replication", error))?;
     let work = Work::start(&app, &config, Work::EVERYTHING);
     let mut server = Server::new(ServerConfig::default());
     let mut routers = Routers::default();
@@ -69,7 +71,7 @@ pub(crate) async fn worker(args: &NodeArgs, output: &Output) -> Outcome {
     }
     let app = App::build(&config).await.map_err(|error| Failure::new(what, error))?;
     let stop = stop_on_signal(output).map_err(|error| Failure::new("cannot listen for signals", error))?;
-    let work = Work::start(&app, &config, Work::WITHOUT_SYNC);
+    let work = Work::start(&app, &config, Work::WITHOUT_OWN_PLACES);
     output.line("working");
     stop.cancelled().await;
     work.finish(&app).await.map_err(|error| Failure::new("cannot stop in order", error))?;
@@ -106,8 +108,10 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
     })
 }
 
-/// How many entries one process attends at once.
+/// How many tasks that do not end one process has: one for each entry of sync and each site of the topology.
 const ATTENDANTS_MAX: usize = 1024;
+/// How many reconciliations and the like run at once.
+const REPLICATION_RUNS_MAX: usize = 16;
 
 /// The loops behind the listeners.
 struct Work {
@@ -116,18 +120,22 @@ struct Work {
 }
 
 impl Work {
-    /// Whether sync's tasks are run too.
+    /// Whether the tasks are run too that touch folders of the node's own machine.
     const EVERYTHING: bool = true;
-    const WITHOUT_SYNC: bool = false;
+    const WITHOUT_OWN_PLACES: bool = false;
 
-    fn start(app: &App, config: &Config, with_sync: bool) -> Self {
+    fn start(app: &App, config: &Config, with_own_places: bool) -> Self {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let counts = WorkMetrics::default();
         app.metrics.with_registry(|registry| counts.register(registry));
         let mut lines = vec![(app.handlers(), config.transfer.slots)];
-        if with_sync {
+        if with_own_places {
             // Attendants do not end, and must not keep from their slots those that do.
-            lines.extend([(app.sync_handlers(), config.sync.slots), (app.attendants(), ATTENDANTS_MAX)]);
+            lines.extend([
+                (app.sync_handlers(), config.sync.slots),
+                (app.replication_handlers(), REPLICATION_RUNS_MAX),
+                (app.attendants(), ATTENDANTS_MAX),
+            ]);
         }
         for (handlers, slots) in lines {
             let runner_config = app::runner_config(config, slots);

@@ -9,6 +9,7 @@ mod jobs;
 mod load;
 mod nginx;
 mod queue;
+mod replication;
 mod report;
 mod running;
 mod stores;
@@ -83,6 +84,9 @@ const ROWS: &[Row] = &[
     Row { name: "sync-large", run: sync::large },
     Row { name: "sync-unchanged", run: sync::unchanged },
     Row { name: "sync-index", run: sync::index },
+    Row { name: "objects", run: replication::objects },
+    Row { name: "replication-lag", run: replication::lag },
+    Row { name: "replication-catch-up", run: replication::catch_up },
 ];
 
 /// What a command line asks for.

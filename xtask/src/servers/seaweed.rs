@@ -23,6 +23,17 @@ pub(crate) struct Seaweed {
 impl Seaweed {
     /// Starts one with an empty bucket, installing SeaweedFS first where there is none.
     pub(crate) fn start() -> Result<Self> {
+        Self::start_with(&identities(false))
+    }
+
+    /// The same, for anybody without a signature: its port and the bucket's path.
+    pub(crate) fn start_open() -> Result<(Self, u16, String)> {
+        let store = Self::start_with(&identities(true))?;
+        let port = store.port;
+        Ok((store, port, format!("/{BUCKET}")))
+    }
+
+    fn start_with(identities: &str) -> Result<Self> {
         let program = wheel(WHEEL, "weed")?;
         // All at once, so that no port is given twice. Ports that are not named would be taken by a rule of its own.
         let free: Vec<_> = (0..8).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<std::io::Result<_>>()?;
@@ -36,7 +47,7 @@ impl Seaweed {
         fs::create_dir_all(folder.join("data"))?;
         let mut server = Self { running: None, folder, port: s3 };
         let (config, log) = (server.folder.join("s3.json"), server.folder.join("log"));
-        fs::write(&config, identities())?;
+        fs::write(&config, identities)?;
         let mut command = Command::new(program);
         command
             .arg("server")
@@ -85,11 +96,15 @@ impl Drop for Seaweed {
     }
 }
 
-fn identities() -> String {
-    serde_json::json!({ "identities": [{
+fn identities(open: bool) -> String {
+    let actions = ["Admin", "Read", "Write", "List", "Tagging"];
+    let mut identities = vec![serde_json::json!({
         "name": "tests",
         "credentials": [{ "accessKey": ACCESS_KEY, "secretKey": SECRET_KEY }],
-        "actions": ["Admin", "Read", "Write", "List", "Tagging"],
-    }]})
-    .to_string()
+        "actions": actions,
+    })];
+    if open {
+        identities.push(serde_json::json!({ "name": "anonymous", "actions": actions }));
+    }
+    serde_json::json!({ "identities": identities }).to_string()
 }

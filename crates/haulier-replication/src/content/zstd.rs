@@ -6,7 +6,7 @@ use async_compression::Level;
 use async_compression::tokio::bufread::{ZstdDecoder, ZstdEncoder};
 use async_compression::zstd::DParameter;
 use futures::{StreamExt, TryStreamExt};
-use haulier_base::{Error, ErrorKind, Result};
+use haulier_base::{Error, ErrorKind};
 use haulier_storage::ByteStream;
 use tokio::io::AsyncRead;
 use tokio_util::io::{ReaderStream, StreamReader};
@@ -49,7 +49,7 @@ fn own(error: io::Error) -> Error {
 
 /// Reads a stream to its end; for tests and small answers.
 #[cfg(test)]
-pub(crate) async fn gather(stream: ByteStream) -> Result<Vec<u8>> {
+pub(crate) async fn gather(stream: ByteStream) -> haulier_base::Result<Vec<u8>> {
     stream
         .try_fold(Vec::new(), |mut all, piece| async move {
             all.extend_from_slice(&piece);

@@ -1,6 +1,5 @@
 //! What every route of this room does alike: who is asking, the operation id, and how a refusal looks (contract §1).
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
@@ -10,7 +9,6 @@ use axum::response::{IntoResponse, Response};
 use haulier_access::Caller;
 use haulier_base::{Error, ErrorKind, Result, id};
 use haulier_http::problem::Problem;
-use serde_json::json;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::header;
@@ -90,8 +88,9 @@ impl IntoResponse for Refusal {
             StatusCode::PAYLOAD_TOO_LARGE => StatusCode::BAD_REQUEST,
             status => status,
         });
-        let mut response = (status, Json(json!({ "error": problem.message }))).into_response();
-        response.headers_mut().insert(header::ERROR, one_line(&problem.message));
+        let said = one_line(&problem.message);
+        let mut response = Problem { status, ..problem }.into_response();
+        response.headers_mut().insert(header::ERROR, said);
         response
     }
 }

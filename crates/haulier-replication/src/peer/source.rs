@@ -131,7 +131,7 @@ impl Storage for Source {
                 body(&self.peer, response, start, end)?
             }
         };
-        Ok(ObjectRead { meta, start, end: Some(end), stream, handle: None })
+        Ok(ObjectRead { meta, start, end: Some(end), stream, handle: None, crc64: None })
     }
 
     async fn write(&self, _path: &ObjectPath, _request: WriteRequest) -> Result<Box<dyn ObjectWriter>> {

@@ -22,8 +22,8 @@ use crate::store::{buckets, objects, outbox, ownerships, trash};
 use crate::vault::Stored;
 
 /// How long a process holds an upload without saying that it still does.
-const HELD_FOR: Duration = Duration::from_secs(60);
-const RENEW_EVERY: Duration = Duration::from_secs(15);
+pub(crate) const HELD_FOR: Duration = Duration::from_secs(30);
+pub(crate) const RENEW_EVERY: Duration = Duration::from_secs(8);
 
 /// An object that a client wants to create.
 #[derive(Clone, Debug)]

@@ -139,7 +139,7 @@ fn changed_meanwhile(object: &Object) -> Error {
     Error::conflict(format!("the object {} of the bucket {} changed meanwhile", object.name, object.bucket))
 }
 
-fn object(row: &Row) -> Result<Object> {
+pub(super) fn object(row: &Row) -> Result<Object> {
     let metadata = serde_json::from_str(&row.text("metadata")?)
         .map_err(|error| Error::corrupt("column \"metadata\" is no JSON object of texts").caused_by(error))?;
     Ok(Object {

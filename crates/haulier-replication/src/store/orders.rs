@@ -170,12 +170,6 @@ pub(crate) async fn save_point(tx: &mut Tx, seq: i64, resume: Option<&serde_json
     tx.execute_later(SAVE, args![seq, resume]).await
 }
 
-/// One order.
-pub(crate) async fn find(tx: &mut Tx, seq: i64) -> Result<Option<Received>> {
-    const FIND: Sql = Sql::both("SELECT * FROM replication_orders WHERE seq = $1");
-    tx.fetch_optional(FIND, args![seq]).await?.map(|row| received(&row)).transpose()
-}
-
 /// Up to `limit` orders after one, of a state or of any, in the order of arrival.
 pub(crate) async fn list(tx: &mut Tx, state: Option<OrderState>, after: i64, limit: usize) -> Result<Vec<Received>> {
     const LIST: Sql =

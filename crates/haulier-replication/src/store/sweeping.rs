@@ -50,11 +50,13 @@ pub(crate) async fn discard_kept(tx: &mut Tx, limit: i64) -> Result<u64> {
 }
 
 /// Those of some ids whose bytes are needed: by an object, an upload, an order under way, or as the loser of a conflict.
+/// What a reconciliation found damaged, which is ERR_UPL with a hash, stays until it is brought again.
 /// Those in the trash are counted among them, since they are seen to already.
 pub(crate) async fn needed(tx: &mut Tx, ids: &[RecordId]) -> Result<HashSet<String>> {
     let list = placeholders(1, ids.len());
     let text = format!(
-        "SELECT id FROM replication_objects WHERE id IN ({list}) AND status NOT IN ('DELETED', 'ERR_UPL') \
+        "SELECT id FROM replication_objects WHERE id IN ({list}) AND status <> 'DELETED' \
+         AND NOT (status = 'ERR_UPL' AND sha256 IS NULL) \
          UNION SELECT id FROM replication_uploads WHERE id IN ({list}) \
          UNION SELECT id FROM replication_kept WHERE id IN ({list}) \
          UNION SELECT id FROM replication_trash WHERE id IN ({list}) \

@@ -3,11 +3,21 @@
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed, which is what it is for")]
 
 mod across;
+mod administration;
+mod buckets;
 mod chaos;
+mod contents;
 mod link;
+mod listings;
+mod names;
 mod orders;
+mod raw;
+mod runs;
 mod site;
 mod speed;
+mod sweeping;
+mod tokens;
+mod uploads;
 
 mod lines {
     use haulier_testkit::both_databases;

@@ -53,7 +53,6 @@ pub(crate) struct Site {
 /// What ends with a restart.
 struct Life {
     catalog: Catalog,
-    replication: Replication,
     stop: CancellationToken,
     serving: JoinSet<()>,
     running: JoinSet<()>,
@@ -260,25 +259,16 @@ impl Site {
             };
             running.spawn(Runner::new(catalog.clone(), handlers, config).run(stop.clone()));
         }
-        self.life = Some(Life { catalog, replication, stop, serving, running });
+        self.life = Some(Life { catalog, stop, serving, running });
     }
 
     fn life(&self) -> &Life {
         self.life.as_ref().expect("the site is running")
     }
 
-    /// The room itself.
-    pub(crate) fn room(&self) -> &Replication {
-        &self.life().replication
-    }
-
     /// Its catalogue, while it runs.
     pub(crate) fn catalog(&self) -> &Catalog {
         &self.life().catalog
-    }
-
-    pub(crate) fn is_running(&self) -> bool {
-        self.life.is_some()
     }
 
     /// Stops in order.

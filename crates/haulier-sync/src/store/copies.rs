@@ -162,6 +162,16 @@ pub(crate) async fn page_pending(
     Ok(works)
 }
 
+/// Up to `limit` files of which something of one sort is due at an entry.
+pub(crate) async fn due(tx: &mut Tx, at: &EntryName, what: Pending, limit: usize) -> Result<Vec<Fid>> {
+    const DUE: Sql = Sql::both(
+        "SELECT fid FROM sync_copies WHERE entry = $1 AND pending = $2 AND (retry_at IS NULL OR retry_at <= $3) \
+         ORDER BY fid LIMIT $4",
+    );
+    let args = args![at.as_str(), what.as_str(), tx.now(), i64::try_from(limit).unwrap_or(i64::MAX)];
+    tx.fetch_all(DUE, args).await?.iter().map(|row| Ok(Fid::from_text(row.text("fid")?))).collect()
+}
+
 /// When the next thing that is to be done at an entry is due; none when nothing is to be done.
 pub(crate) async fn next_due(tx: &mut Tx, at: &EntryName) -> Result<Option<Timestamp>> {
     const NEXT: Sql =

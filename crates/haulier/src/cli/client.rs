@@ -11,6 +11,8 @@ use url::Url;
 use super::Common;
 use crate::config::DEFAULT_LISTEN;
 
+/// How long a server may take to answer, or be silent in the middle of a long answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 /// A token's file is no longer than this, bytes.
 const TOKEN_BYTES_MAX: usize = 16 << 10;
 
@@ -38,7 +40,7 @@ impl Client {
         let token = common.token_file.as_deref().map(read_token).transpose()?;
         let http = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(10))
-            .timeout(Duration::from_secs(60))
+            .read_timeout(ANSWER_WITHIN)
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .build()
@@ -64,21 +66,14 @@ impl Client {
         body: Option<&Value>,
         key: Option<&str>,
     ) -> Result<Answer> {
-        let mut request = self.http.request(method, url.clone()).headers(self.headers(key)?);
+        let mut request = self.http.request(method, url.clone()).headers(self.headers(key)?).timeout(ANSWER_WITHIN);
         if let Some(body) = body {
             request = request.json(body);
         }
-        let response = request.send().await.map_err(|error| {
-            Error::unavailable(format!("the server at {} cannot be reached", self.base)).caused_by(error)
-        })?;
+        let response = self.sent(request).await?;
         let status = response.status();
         let next = response.headers().get("link").and_then(|link| next_page(link, &url));
-        let bytes = response.bytes().await.map_err(|error| {
-            Error::unavailable("the connection broke before the answer was complete").caused_by(error)
-        })?;
-        if !status.is_success() {
-            return Err(refusal(status, &bytes));
-        }
+        let bytes = response.bytes().await.map_err(broken_off)?;
         let body = if bytes.is_empty() {
             Value::Null
         } else {
@@ -86,6 +81,26 @@ impl Client {
                 .map_err(|error| Error::internal("the server's answer is not JSON").caused_by(error))?
         };
         Ok(Answer { status, body, next })
+    }
+
+    /// Starts a request whose body or answer may be large: it may take as long as it takes.
+    pub(crate) fn request(&self, method: Method, url: Url) -> Result<reqwest::RequestBuilder> {
+        Ok(self.http.request(method, url).headers(self.headers(None)?))
+    }
+
+    /// Sends a request; an answer that is no success is an error.
+    pub(crate) async fn sent(&self, request: reqwest::RequestBuilder) -> Result<reqwest::Response> {
+        let response = request.send().await.map_err(|error| {
+            Error::unavailable(format!("the server at {} cannot be reached", self.base)).caused_by(error)
+        })?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        // An answer to HEAD has no body; replication says why in a header.
+        let said = response.headers().get("x-clonecloudstore-error").and_then(|said| said.to_str().ok());
+        let said = said.map(str::to_owned);
+        Err(refusal(status, &response.bytes().await.map_err(broken_off)?, said))
     }
 
     fn headers(&self, key: Option<&str>) -> Result<HeaderMap> {
@@ -116,16 +131,22 @@ fn read_token(path: &std::path::Path) -> Result<Secret<String>> {
     }
 }
 
+/// The error of an answer that ended early.
+pub(crate) fn broken_off(error: reqwest::Error) -> Error {
+    Error::unavailable("the connection broke before the answer was complete").caused_by(error)
+}
+
 /// The error a refusing answer stands for, with the server's own sentence.
-fn refusal(status: StatusCode, body: &[u8]) -> Error {
+fn refusal(status: StatusCode, body: &[u8], header: Option<String>) -> Error {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
     let said = [&body["message"], &body["error"]["message"], &body["reason"]].into_iter().find_map(Value::as_str);
-    let message = said.map_or_else(|| format!("the server answered {status}"), str::to_owned);
+    let said = said.map(str::to_owned).or(header);
+    let message = said.unwrap_or_else(|| format!("the server answered {status}"));
     let kind = match status.as_u16() {
         401 => ErrorKind::Unauthenticated,
         403 => ErrorKind::Forbidden,
-        404 => ErrorKind::NotFound,
-        409 => ErrorKind::Conflict,
+        404 | 410 => ErrorKind::NotFound,
+        406 | 409 => ErrorKind::Conflict,
         413 => ErrorKind::TooLarge,
         429 | 502..=504 => ErrorKind::Unavailable,
         400..=499 => ErrorKind::Invalid,
@@ -158,10 +179,10 @@ mod tests {
 
     #[test]
     fn a_refusal_carries_the_servers_sentence() {
-        let error = refusal(StatusCode::BAD_REQUEST, br#"{"message": "limit is not a number"}"#);
+        let error = refusal(StatusCode::BAD_REQUEST, br#"{"message": "limit is not a number"}"#, None);
         assert_eq!((error.kind(), error.message()), (ErrorKind::Invalid, "limit is not a number"));
-        let error = refusal(StatusCode::CONFLICT, br#"{"status": "error", "reason": "entry A is not running"}"#);
+        let error = refusal(StatusCode::CONFLICT, br#"{"status": "error", "reason": "entry A is not running"}"#, None);
         assert_eq!((error.kind(), error.message()), (ErrorKind::Conflict, "entry A is not running"));
-        assert_eq!(refusal(StatusCode::BAD_GATEWAY, b"<html>").kind(), ErrorKind::Unavailable);
+        assert_eq!(refusal(StatusCode::BAD_GATEWAY, b"<html>", None).kind(), ErrorKind::Unavailable);
     }
 }

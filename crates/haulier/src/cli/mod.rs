@@ -9,6 +9,7 @@ mod exit;
 mod location;
 mod output;
 mod reference;
+mod replication;
 mod sync;
 mod transfer;
 
@@ -87,6 +88,18 @@ enum Command {
     /// List and decide conflicts between entries
     #[command(subcommand, after_help = "Example:\n  haulier conflict list")]
     Conflict(sync::conflict::ConflictCommand),
+    /// List, add and remove the sites that hold the same objects
+    #[command(subcommand, after_help = "Example:\n  haulier site add lyon https://lyon.example:3862")]
+    Site(replication::site::SiteCommand),
+    /// Create, list and delete the buckets that objects lie in
+    #[command(subcommand, after_help = "Example:\n  haulier bucket create photos")]
+    Bucket(replication::bucket::BucketCommand),
+    /// Put, get, list and delete objects that are kept at every site
+    #[command(subcommand, after_help = "Example:\n  haulier object put photos 2026/sea.jpg sea.jpg")]
+    Object(replication::object::ObjectCommand),
+    /// Say how far other sites lag behind, and repair what differs
+    #[command(subcommand, after_help = "Example:\n  haulier replica lag")]
+    Replica(replication::replica::ReplicaCommand),
     /// Prepare and check the catalogue
     #[command(subcommand, after_help = "Example:\n  haulier db migrate --config /etc/haulier.toml")]
     Db(db::DbCommand),
@@ -139,6 +152,10 @@ async fn dispatch(common: &Common, command: Command, output: &Output) -> Outcome
         Command::Rule(command) => sync::rule::run(common, command, output).await,
         Command::File(command) => sync::file::run(common, command, output).await,
         Command::Conflict(command) => sync::conflict::run(common, command, output).await,
+        Command::Site(command) => replication::site::run(common, command, output).await,
+        Command::Bucket(command) => replication::bucket::run(common, command, output).await,
+        Command::Object(command) => replication::object::run(common, command, output).await,
+        Command::Replica(command) => replication::replica::run(common, command, output).await,
         Command::Db(command) => db::run(command, output).await,
         Command::Config(command) => config::run(command, output),
         Command::Completion(args) => completion::completion(&args, output),

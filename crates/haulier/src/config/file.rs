@@ -1,4 +1,8 @@
-//! The configuration file: its sections as they are written, and their checks.
+//! The configuration file: its sections as they are written, and their checks. Those of sync and of replication are
+//! in files of their own below.
+
+mod replication;
+mod sync;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -6,7 +10,8 @@ use std::path::{Path, PathBuf};
 
 use haulier_access::locations::{NamedLocation, Origin, check_name};
 use haulier_base::Secret;
-use haulier_sync::{EntryName, NewEntry, Setup, SyncConfig};
+use haulier_replication::{NewSite, ReplicationConfig};
+use haulier_sync::{Setup, SyncConfig};
 use haulier_transfer::TransferConfig;
 use serde::Deserialize;
 use serde_json::Value;
@@ -14,6 +19,8 @@ use toml::Spanned;
 use utoipa::ToSchema;
 
 use super::{Api, Environment, Faults, Listen, Mode, Token, is_network, parse_address, toml_faults};
+use replication::ReplicationSection;
+use sync::SyncSection;
 
 /// No configuration file is longer, bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -33,6 +40,8 @@ pub(super) struct FileSettings {
     pub(super) transfer: TransferConfig,
     pub(super) sync: SyncConfig,
     pub(super) sync_setup: Setup,
+    pub(super) replication: ReplicationConfig,
+    pub(super) replication_sites: Vec<NewSite>,
     pub(super) secrets_key: Option<Secret<String>>,
     pub(super) locations: BTreeMap<String, NamedLocation>,
 }
@@ -75,6 +84,10 @@ pub(super) struct Document {
     #[schema(inline)]
     #[serde(default)]
     sync: SyncSection,
+    /// The replication service.
+    #[schema(inline)]
+    #[serde(default)]
+    replication: ReplicationSection,
     /// How stored secrets are kept.
     #[schema(inline)]
     #[serde(default)]
@@ -94,46 +107,6 @@ struct SecretsSection {
     /// need the same.
     #[schema(value_type = Option<Object>)]
     key: Option<Spanned<SecretSource>>,
-}
-
-#[derive(Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct SyncSection {
-    /// What becomes of the older version when a file was changed at two entries: `keep-both` keeps it beside the newer
-    /// one, as `NAME.sync-conflict-DATE-TIME-ENTRY`; `newest` drops it.
-    #[schema(value_type = Option<haulier_sync::ConflictChoice>, inline)]
-    conflict: Option<haulier_sync::ConflictChoice>,
-    /// How many days versions that were replaced or deleted can be had back, 0 to 3650. They lie in `.haulier/kept/` of
-    /// each entry.
-    #[schema(value_type = Option<u64>)]
-    kept_days: Option<Spanned<u64>>,
-    /// Web pages of these origins, such as `https://host:8443`, may call the sync API from a browser. `"*"` is all of
-    /// them: then every page that anybody opens on this machine can change what is synced.
-    #[schema(value_type = Option<Vec<String>>)]
-    allow_origins: Option<Spanned<Vec<String>>>,
-    /// How many entries this process carries to at once, 1 to 1024.
-    #[schema(value_type = Option<usize>)]
-    slots: Option<Spanned<usize>>,
-    /// The byte rate that all copies of sync in this process share, in bytes per second; left out, there is no limit.
-    #[schema(value_type = Option<u64>)]
-    rate_bytes_per_second: Option<Spanned<u64>>,
-    /// The storages that are kept in step: a table `[sync.entries.NAME]` for each, with `driver` and `options`.
-    /// Secrets are best given as `{ file = "PATH" }` or `{ env = "NAME" }`. The order of the file is that of the list.
-    #[schema(value_type = Object)]
-    #[serde(default)]
-    entries: BTreeMap<String, Spanned<EntrySection>>,
-    /// Which entry holds which files: a table `[[sync.rules]]` for each rule, with `match`, `sync` and `ban`. Rules put
-    /// through the API stay in force until these change.
-    #[schema(value_type = Option<Vec<Object>>)]
-    rules: Option<Spanned<Vec<toml::Table>>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct EntrySection {
-    driver: String,
-    #[serde(default)]
-    options: toml::Table,
 }
 
 #[derive(Deserialize)]
@@ -287,9 +260,12 @@ impl Reader<'_> {
 
     fn check(&mut self, document: Document) -> FileSettings {
         let (sync, sync_setup) = self.sync(document.sync);
+        let (replication, replication_sites) = self.replication(document.replication);
         FileSettings {
             sync,
             sync_setup,
+            replication,
+            replication_sites,
             site: document.site.map(|site| self.site(site)),
             data_dir: document.data_dir.map(|dir| self.beside(&dir)),
             listen: document.listen.into_iter().filter_map(|listen| self.listen(listen)).collect(),
@@ -458,68 +434,6 @@ impl Reader<'_> {
             self.fault(offset..offset, fault);
         }
         section.into_inner()
-    }
-
-    fn sync(&mut self, section: SyncSection) -> (SyncConfig, Setup) {
-        let defaults = SyncConfig::default();
-        let span_of = |key: &str| match key {
-            "kept_days" => section.kept_days.as_ref().map(Spanned::span),
-            "slots" => section.slots.as_ref().map(Spanned::span),
-            "rate_bytes_per_second" => section.rate_bytes_per_second.as_ref().map(Spanned::span),
-            _ => section.allow_origins.as_ref().map(Spanned::span),
-        };
-        let config = SyncConfig {
-            conflict: section.conflict.unwrap_or(defaults.conflict),
-            kept_days: section.kept_days.as_ref().map_or(defaults.kept_days, |days| *days.get_ref()),
-            allow_origins: section.allow_origins.as_ref().map_or(defaults.allow_origins, |all| all.get_ref().clone()),
-            slots: section.slots.as_ref().map_or(defaults.slots, |slots| *slots.get_ref()),
-            rate_bytes_per_second: section.rate_bytes_per_second.as_ref().map(|rate| *rate.get_ref()),
-        };
-        let faults = config.faults().into_iter();
-        self.found.extend(faults.map(|fault| {
-            let key = fault.split(':').next().unwrap_or_default();
-            (span_of(key).unwrap_or(0..0), fault)
-        }));
-        let entries = self.entries(section.entries);
-        let span = section.rules.as_ref().map_or(0..0, Spanned::span);
-        let rules = section.rules.map(|rules| serde_json::to_value(rules.into_inner()).unwrap_or_default());
-        let setup = Setup { name: None, entries, rules };
-        if let Err(error) = setup.check() {
-            self.fault(span, format!("sync.{}", error.message()));
-        }
-        (config, setup)
-    }
-
-    /// Entries in the order of the file.
-    fn entries(&mut self, sections: BTreeMap<String, Spanned<EntrySection>>) -> Vec<NewEntry> {
-        let mut sections: Vec<_> = sections.into_iter().collect();
-        sections.sort_by_key(|(_, section)| section.span().start);
-        let folder = self.beside(Path::new(""));
-        let mut entries = Vec::new();
-        for (name, section) in sections {
-            let span = section.span();
-            let EntrySection { driver, options } = section.into_inner();
-            let entry = EntryName::new(name.clone()).map_err(|error| error.message().to_owned());
-            match entry.and_then(|entry| Ok((entry, self.entry_options(options)?))) {
-                Ok((entry, options)) => {
-                    let options = haulier_sync::beside(&folder, &driver, options);
-                    entries.push(NewEntry { name: entry, driver, options });
-                }
-                Err(message) => self.fault(span, format!("sync.entries.{name}: {message}")),
-            }
-        }
-        entries
-    }
-
-    /// Options as JSON; whatever is given as `{ file = … }` or `{ env = … }` is fetched from there.
-    fn entry_options(&self, options: toml::Table) -> Result<Value, String> {
-        let options = serde_json::to_value(options).map_err(|error| error.to_string())?;
-        let Value::Object(members) = options else { return Ok(options) };
-        let fetched = members.into_iter().map(|(name, value)| match serde_json::from_value(value.clone()) {
-            Ok(source) => Ok((name, Value::from(self.secret(source)?.reveal().as_str()))),
-            Err(_) => Ok((name, value)),
-        });
-        fetched.collect::<Result<_, String>>().map(Value::Object)
     }
 
     /// Relative paths in a file start from the file's own folder.

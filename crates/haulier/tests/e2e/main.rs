@@ -8,6 +8,8 @@ mod copies;
 mod facts;
 mod kill_loop;
 mod node;
+mod replication;
+mod replication_kill;
 mod storages;
 mod story;
 mod surface;

@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -12,9 +14,10 @@ use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The binary, with no settings of whoever runs the tests.
+/// The binary, with no settings of whoever runs the tests, as the user whose folder it is.
 pub(crate) fn haulier(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_haulier"));
+    command.uid(std::fs::metadata(folder).unwrap().uid());
     command.current_dir(folder).env_clear().env("XDG_STATE_HOME", folder.join("state"));
     command.stdin(Stdio::null()).stderr(Stdio::null());
     command
@@ -175,10 +178,21 @@ impl Node {
         Self::launch(folder, database, &[], Some(life))
     }
 
+    /// Starts a site of replication, which others know by its port.
+    pub(crate) fn site(folder: &Path, database: Option<&str>, site: &str, port: u16) -> Self {
+        let (listen, data) = (format!("127.0.0.1:{port}"), format!("data-{site}"));
+        let arguments = ["serve", "--dev", "--listen", &listen, "--data-dir", &data, "--site", site];
+        Self::begin(folder, database, &arguments, None).expect("the site says where it listens")
+    }
+
     fn launch(folder: &Path, database: Option<&str>, more: &[&str], life: Option<Duration>) -> Option<Self> {
         let mut arguments = vec!["serve", "--dev", "--listen", "127.0.0.1:0", "--data-dir", "data"];
         arguments.extend(more);
-        let process = Process::start(folder, &arguments, database, life);
+        Self::begin(folder, database, &arguments, life)
+    }
+
+    fn begin(folder: &Path, database: Option<&str>, arguments: &[&str], life: Option<Duration>) -> Option<Self> {
+        let process = Process::start(folder, arguments, database, life);
         let address = process.first_line.as_deref().and_then(|line| line.strip_prefix("listening on http://"));
         let address = address.map(str::to_owned);
         if address.is_none() {
@@ -216,6 +230,25 @@ impl Client {
         let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(cut)?;
         let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or_else(cut)?;
         Ok((status, head.to_ascii_lowercase(), body.to_owned()))
+    }
+
+    /// One request of a client of replication; the status and the body of the answer.
+    pub(crate) fn by_client(&self, method: &str, path: &str, client: &str, body: &[u8]) -> io::Result<(u16, Vec<u8>)> {
+        let mut stream = TcpStream::connect(&self.address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let head = format!(
+            "{method} {path} HTTP/1.0\r\nHost: test\r\nx-clonecloudstore-client-id: {client}\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes())?;
+        stream.write_all(body)?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer)?;
+        let cut = || io::Error::new(io::ErrorKind::UnexpectedEof, "the answer was cut off");
+        let end = answer.windows(4).position(|four| four == b"\r\n\r\n").ok_or_else(cut)?;
+        let head = String::from_utf8_lossy(&answer[..end]).into_owned();
+        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or_else(cut)?;
+        Ok((status, answer.split_off(end + 4)))
     }
 
     /// One request whose answer is JSON.

@@ -56,8 +56,9 @@ pub(super) async fn list(State(room): State<Replication>, request: Request) -> R
 }
 
 #[utoipa::path(
-    delete, path = "/administration/ownerships/{bucket}", tag = "administration", operation_id = "delete_ownerships",
-    params(("bucket" = String, Path, description = "The bucket")),
+    // The router wants one name for one place in a path.
+    delete, path = "/administration/ownerships/{client}", tag = "administration", operation_id = "delete_ownerships",
+    params(("client" = String, Path, description = "Here, the bucket")),
     responses(
         (status = 204, description = "Nobody has rights in it any more"),
         (status = 400, description = "The name is wrong"),
