@@ -50,6 +50,12 @@ pub(crate) async fn succeed(tx: &mut Tx, site: &SiteId) -> Result<()> {
     tx.execute_later(SUCCEED, args![site.as_str(), now]).await
 }
 
+/// It can be reached again, and took nothing.
+pub(crate) async fn recover(tx: &mut Tx, site: &SiteId) -> Result<()> {
+    const RECOVER: Sql = Sql::both("UPDATE replication_sites SET failures = 0, retry_at = NULL WHERE id = $1");
+    tx.execute_later(RECOVER, args![site.as_str()]).await
+}
+
 /// It did not.
 pub(crate) async fn fail(tx: &mut Tx, site: &SiteId, problem: &str, retry_at: Timestamp) -> Result<()> {
     const FAIL: Sql = Sql::both(

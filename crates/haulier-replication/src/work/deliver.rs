@@ -137,12 +137,11 @@ impl<'a> Delivering<'a> {
             let peer = self.room.inner.peer(row.clone())?;
             if !batch.is_empty() {
                 self.hand_over(&peer, &batch).await?;
-                return Ok::<_, Error>(Step::More);
             }
             if self.ask_at <= Instant::now() {
                 self.ask(&peer).await?;
             }
-            Ok(Step::Idle)
+            Ok::<_, Error>(if batch.is_empty() { Step::Idle } else { Step::More })
         };
         match attempted.await {
             Err(error) if error.kind() == ErrorKind::LostLease => Err(error),
@@ -186,7 +185,7 @@ impl<'a> Delivering<'a> {
             self.room.inner.bells.orders.ring();
         }
         self.recovered();
-        self.ask_at = Instant::now() + ASK_SOON;
+        self.ask_at = self.ask_at.min(Instant::now() + ASK_SOON);
         Ok(())
     }
 
@@ -203,17 +202,28 @@ impl<'a> Delivering<'a> {
         (self.failures, self.retry_at, self.failed_as) = (0, None, None);
     }
 
-    /// Asks what became of the orders that the site took.
+    /// Asks what became of the orders that the site took. That it does not say holds up no orders.
     async fn ask(&mut self, peer: &Peer) -> Result<()> {
         let inner = &self.room.inner;
         // What it says is at least as new as this.
         let asked_at = inner.catalog.now();
-        let report = peer.received_from(&inner.site, &haulier_base::id::ordered_uuid()).await?;
-        let open = report.as_ref().and_then(|report| report["orders"].as_u64()).unwrap_or(0) > 0;
+        let told = peer.received_from(&inner.site, &haulier_base::id::ordered_uuid()).await;
         let mut tx = self.ctx.begin("replication.report").await?;
+        let report = match told {
+            Ok(report) => report,
+            Err(error) => {
+                self.failures = self.failures.saturating_add(1);
+                let wait = RETRY.wait(self.failures.min(30), 0.0).unwrap_or(RETRY.cap).min(ASK_SELDOM);
+                self.ask_at = Instant::now() + wait;
+                let retry_at = tx.now().plus(wait);
+                deliveries::fail(&mut tx, &self.site, error.message(), retry_at).await?;
+                return tx.commit().await;
+            }
+        };
+        let open = report.as_ref().and_then(|report| report["orders"].as_u64()).unwrap_or(0) > 0;
         deliveries::report(&mut tx, &self.site, asked_at, report.as_ref()).await?;
         if self.failures > 0 {
-            deliveries::succeed(&mut tx, &self.site).await?;
+            deliveries::recover(&mut tx, &self.site).await?;
             orders::hurry(&mut tx, &self.site).await?;
         }
         tx.commit().await?;

@@ -187,7 +187,6 @@ both_databases! {
         assert_eq!(packed.headers["content-encoding"], "zstd");
         let part = sites[0].send(Method::GET, local, &[("range", "bytes=3-")], "").await.expect(206);
         assert_eq!(part.text(), "tent");
-        // E16
         assert_eq!(sites[0].head("/replicator/local/buckets/bucket/y").await.expect(500).header("type"), None);
         // E20
         for path in ["/replicator/local/buckets/bucket/none", "/replicator/local/buckets/none"] {
@@ -198,7 +197,16 @@ both_databases! {
         sites.line(0, 1, Line::Open);
         sites[0].get("/replicator/local/buckets/bucket/none").await.expect(404);
         assert_eq!(sites[0].head("/replicator/local/buckets/bucket/none").await.expect(404).header("type"), Some("NONE"));
-        assert_eq!(sites[0].head("/replicator/local/buckets/bucket/").await.status, 400);
+        // E16: what begins with it is no object.
+        sites[0].head("/replicator/local/buckets/bucket/").await.expect(400);
+        let beginning = sites[2].head("/replicator/remote/buckets/bucket/x").await.expect(204);
+        assert_eq!(beginning.header("type"), Some("OBJECT"));
+        sites[2].upload("/cloudclonestore/bucket/dir/x", "content").await.expect(201);
+        assert_eq!(sites[2].head("/replicator/remote/buckets/bucket/di").await.header("type"), Some("DIRECTORY"));
+        for path in ["dir", "dir/", "di"] {
+            let path = format!("/replicator/local/buckets/bucket/{path}");
+            assert_eq!(sites[0].head(&path).await.expect(404).header("type"), Some("NONE"), "{path}");
+        }
         // E17, E18
         for target in ["unknown", "site-a", "site-b"] {
             let target = [("x-clonecloudstore-target-id", target)];

@@ -62,12 +62,6 @@ struct Life {
 #[derive(Debug, Default)]
 pub(crate) struct WrongClock(AtomicI64);
 
-impl WrongClock {
-    pub(crate) fn set_apart(&self, seconds: i64) {
-        self.0.store(seconds * 1_000_000, Ordering::SeqCst);
-    }
-}
-
 impl Clock for WrongClock {
     fn now(&self) -> Timestamp {
         Timestamp::from_micros(SystemClock.now().as_micros() + self.0.load(Ordering::SeqCst))
@@ -114,6 +108,11 @@ impl Sites {
         Self::guarded(test, count, config, AuthMode::Open, None).await
     }
 
+    /// Three whose clocks are ahead by so many seconds.
+    pub(crate) async fn with_clocks(test: TestCatalog, ahead: [i64; 3]) -> Self {
+        Self::build(test, 3, ReplicationConfig::default(), AuthMode::Open, None, &ahead).await
+    }
+
     /// The same with tokens: `token` is the one that sites send each other.
     pub(crate) async fn guarded(
         test: TestCatalog,
@@ -122,6 +121,17 @@ impl Sites {
         auth: AuthMode,
         token: Option<&str>,
     ) -> Self {
+        Self::build(test, count, config, auth, token, &[0; 3]).await
+    }
+
+    async fn build(
+        test: TestCatalog,
+        count: usize,
+        config: ReplicationConfig,
+        auth: AuthMode,
+        token: Option<&str>,
+        ahead: &[i64],
+    ) -> Self {
         let database = test.database;
         let mut tests = vec![test];
         while tests.len() < count {
@@ -129,11 +139,11 @@ impl Sites {
         }
         let mut sites: Vec<_> = tests
             .into_iter()
-            .zip(NAMES)
-            .map(|(test, name)| Site {
+            .zip(NAMES.into_iter().zip(ahead))
+            .map(|(test, (name, ahead))| Site {
                 name,
                 test,
-                clock: Arc::default(),
+                clock: Arc::new(WrongClock(AtomicI64::new(ahead * 1_000_000))),
                 config: config.clone(),
                 auth: auth.clone(),
                 topology: Vec::new(),
