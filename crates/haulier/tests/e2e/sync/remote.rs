@@ -117,11 +117,8 @@ fn in_step(far: &Far) {
         story.wait_for("desk", "deep/far", None);
     }
     story.settle();
-    let rest: &[&str] = if far.disk.is_some() {
-        &["before", "deep/er/words"]
-    } else {
-        &["before", "deep/er/words", "deep/far"]
-    };
+    let rest: &[&str] =
+        if far.disk.is_some() { &["before", "deep/er/words"] } else { &["before", "deep/er/words", "deep/far"] };
     assert_eq!(story.names("desk"), rest, "no conflict copies, and nothing unfinished");
     assert_eq!(story.problem("far"), None);
 
