@@ -10,7 +10,7 @@ use axum::http::header::{CONTENT_ENCODING, HeaderName};
 use axum::http::{HeaderMap, HeaderValue};
 use haulier_base::{Error, Result, Timestamp};
 use haulier_http::{coding_weight, media_weight};
-use percent_encoding::{AsciiSet, CONTROLS, percent_decode, utf8_percent_encode};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use crate::api::Instant;
 use crate::api::hash::read_sha256;

@@ -2,6 +2,7 @@
 
 use axum::http::header::{ACCEPT, ACCEPT_ENCODING};
 use haulier_base::Timestamp;
+use percent_encoding::percent_decode;
 use proptest::prelude::*;
 
 use super::*;
@@ -134,4 +135,12 @@ fn accept_chooses_between_content_and_metadata() {
         assert_eq!(wanted(&with(ACCEPT, accept)), expected, "{accept}");
     }
     assert_eq!(wanted(&HeaderMap::new()), Wanted::Content);
+}
+
+/// The name in a header, with its escapes undone, as a client would read it.
+fn read_name(headers: &HeaderMap) -> Result<Option<ObjectName>> {
+    let Some(escaped) = text(headers, &header::NAME)? else { return Ok(None) };
+    let name = percent_decode(escaped.as_bytes()).decode_utf8();
+    let name = name.map_err(|_| Error::invalid(format!("{}: is not UTF-8", header::NAME)))?;
+    ObjectName::new(name).map(Some)
 }

@@ -177,7 +177,10 @@ fn exactly(stream: ByteStream, skip: u64, length: u64, site: String) -> ByteStre
     stream::try_unfold((stream, skip, length), move |(mut stream, mut skip, left)| {
         let site = site.clone();
         async move {
-            while left > 0 {
+            if left == 0 {
+                return Ok(None);
+            }
+            loop {
                 let Some(piece) = stream.next().await else {
                     return Err(Error::unavailable(format!("the site {site} broke off")).context("missing", left));
                 };
@@ -191,7 +194,6 @@ fn exactly(stream: ByteStream, skip: u64, length: u64, site: String) -> ByteStre
                     return Ok(Some((rest, (stream, skip, left))));
                 }
             }
-            Ok(None)
         }
     })
     .boxed()

@@ -199,7 +199,7 @@ impl Replication {
             objects::replace(tx, (&upload.id, Status::Upload), &after).await?;
         }
         // A commit that nobody heard of may have made it READY.
-        if !object.is_some_and(|object| object.status == Status::Ready) {
+        if object.is_none_or(|object| object.status != Status::Ready) {
             trash::add(tx, &upload.id).await?;
         }
         uploads::delete(tx, &upload.id).await

@@ -53,7 +53,7 @@ pub(super) async fn take_one(State(room): State<Replication>, request: Request) 
 )]
 pub(super) async fn take_many(State(room): State<Replication>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    take(&room, &parts, body, |bytes| json::read_list(bytes)).await
+    take(&room, &parts, body, json::read_list).await
 }
 
 async fn take(

@@ -46,7 +46,7 @@ struct Known {
 
 /// The object at a peer, or how the order ends without.
 enum Found {
-    Version(Box<Version>, Source),
+    Version(Box<Version>, Box<Source>),
     Nowhere(Ending),
 }
 
@@ -89,7 +89,7 @@ impl<'a> Pull<'a> {
             },
         };
         let (version, source) = match self.find(&known, &owner).await? {
-            Found::Version(version, source) => (version, source),
+            Found::Version(version, source) => (version, *source),
             Found::Nowhere(ending) => return Ok(ending),
         };
         let repairs = self.received.order.action == Action::Update;
@@ -229,7 +229,7 @@ impl<'a> Pull<'a> {
         // Who does not say where it was first written is asked by an order that says who wrote it.
         let origin = described.origin.clone().or_else(|| self.received.order.from.clone());
         let origin = origin.unwrap_or_else(|| peer.site.id.clone());
-        Found::Version(Box::new(Version { described, origin }), source)
+        Found::Version(Box::new(Version { described, origin }), Box::new(source))
     }
 
     /// Whom the order names; without a name, everybody. And why the one it names is not among them.
