@@ -62,6 +62,12 @@ struct Life {
 #[derive(Debug, Default)]
 pub(crate) struct WrongClock(AtomicI64);
 
+impl WrongClock {
+    pub(crate) fn set_apart(&self, seconds: i64) {
+        self.0.store(seconds * 1_000_000, Ordering::SeqCst);
+    }
+}
+
 impl Clock for WrongClock {
     fn now(&self) -> Timestamp {
         Timestamp::from_micros(SystemClock.now().as_micros() + self.0.load(Ordering::SeqCst))
