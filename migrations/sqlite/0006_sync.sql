@@ -37,9 +37,7 @@ CREATE TABLE sync_files (
     mode BIGINT,
     -- SHA-256 in hexadecimal; NULL when the bytes were not read yet.
     content TEXT,
-    -- The type that the bytes tell, such as image/png, where the name tells none.
-    kind TEXT,
-    -- Numbers and the beginnings of the SHA-256 of the versions before, oldest first.
+    -- The beginnings of the SHA-256 of the versions before, oldest first.
     past TEXT NOT NULL,
     -- The entry that the version came from.
     origin TEXT NOT NULL,

@@ -195,7 +195,10 @@ pub(crate) async fn totals(tx: &mut Tx, at: &EntryName) -> Result<Totals> {
 
 /// Up to eight files that are about to be deleted at an entry and hold these bytes: one of them may be moved instead.
 pub(crate) async fn leaving(tx: &mut Tx, at: &EntryName, hash: &crate::model::ContentHash) -> Result<Vec<Known>> {
-    const LEAVING: Sql = Sql::both(
+    // Left to itself, SQLite goes through all that leaves, for each file that comes.
+    const LEAVING: Sql = Sql::each(
+        "SELECT c.*, f.name FROM sync_copies AS c INDEXED BY sync_copies_leaving JOIN sync_files AS f ON f.fid = c.fid \
+         WHERE c.entry = $1 AND c.content = $2 AND c.pending = 'delete' AND c.present = TRUE ORDER BY c.fid LIMIT 8",
         "SELECT c.*, f.name FROM sync_copies AS c JOIN sync_files AS f ON f.fid = c.fid \
          WHERE c.entry = $1 AND c.content = $2 AND c.pending = 'delete' AND c.present = TRUE ORDER BY c.fid LIMIT 8",
     );
