@@ -128,9 +128,9 @@ impl Scope {
 fn within<T: Ord>(value: Option<T>, bounds: (Option<T>, Option<T>)) -> bool {
     match bounds {
         (None, None) => true,
-        (low, high) => value.is_some_and(|value| {
-            low.is_none_or(|low| low <= value) && high.is_none_or(|high| value <= high)
-        }),
+        (low, high) => {
+            value.is_some_and(|value| low.is_none_or(|low| low <= value) && high.is_none_or(|high| value <= high))
+        }
     }
 }
 

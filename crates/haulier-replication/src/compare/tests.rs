@@ -148,7 +148,15 @@ fn anything() -> impl Strategy<Value = Vec<Entry>> {
             let created_at = at(created);
             let event_at = if code.is_buried() { created_at } else { at(created + later) };
             let sha256 = (!code.is_buried()).then(|| format!("{hash}"));
-            Some(Entry { site, code, event_at, created_at, size_bytes: 1, sha256, origin: sites().get(origin).cloned() })
+            Some(Entry {
+                site,
+                code,
+                event_at,
+                created_at,
+                size_bytes: 1,
+                sha256,
+                origin: sites().get(origin).cloned(),
+            })
         });
         made.collect()
     })

@@ -1,11 +1,11 @@
 //! Routes of contract §6.5, and of `/haulier/v1/replication/runs`: extract, call one verb, convert.
 
+use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, RawQuery, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header as http};
 use axum::response::{IntoResponse, Response};
-use axum::Json;
 use futures::{Stream, stream};
 use haulier_access::Caller;
 use haulier_base::{Error, Result};
@@ -16,9 +16,7 @@ use utoipa_axum::routes;
 
 use super::answer::{Module, Refusal, client, dressed, op_id_of, require_site};
 use crate::api::json::read_object;
-use crate::api::reconciliation::{
-    ReconciliationRequest, RunList, RunStarted, RunView, SitesAction, SitesListing,
-};
+use crate::api::reconciliation::{ReconciliationRequest, RunList, RunStarted, RunView, SitesAction, SitesListing};
 use crate::content;
 use crate::header;
 use crate::model::{BucketName, ClientId, SiteId};
@@ -404,9 +402,11 @@ async fn list_runs(State(replication): State<Replication>, RawQuery(query): RawQ
     let before = parameter(query.as_deref(), "before").unwrap_or_default();
     let limit = match parameter(query.as_deref(), "limit") {
         None => 100,
-        Some(text) => text.parse().ok().filter(|limit| (1..=RUNS_MAX).contains(limit)).ok_or_else(|| {
-            Error::invalid(format!("limit: {text:?} is no number from 1 to {RUNS_MAX}"))
-        })?,
+        Some(text) => text
+            .parse()
+            .ok()
+            .filter(|limit| (1..=RUNS_MAX).contains(limit))
+            .ok_or_else(|| Error::invalid(format!("limit: {text:?} is no number from 1 to {RUNS_MAX}")))?,
     };
     let page = replication.runs(&before, limit).await?;
     let runs: Vec<_> = page.items.iter().map(|run| RunView::new(run, replication.here())).collect();

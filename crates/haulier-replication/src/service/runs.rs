@@ -53,8 +53,13 @@ impl Replication {
         let given = request.client_id.as_deref().map(ClientId::new).transpose()?.or(client);
         let mut tx = inner.catalog.read().await?;
         let known = buckets::find(&mut tx, &bucket).await?;
-        let members: Vec<SiteId> = sites::list(&mut tx, None).await?.into_iter().map(|row| row.site)
-            .filter(|site| site.status.is_member() && site.id != inner.site).map(|site| site.id).collect();
+        let members: Vec<SiteId> = sites::list(&mut tx, None)
+            .await?
+            .into_iter()
+            .map(|row| row.site)
+            .filter(|site| site.status.is_member() && site.id != inner.site)
+            .map(|site| site.id)
+            .collect();
         drop(tx);
         let owner = known.as_ref().map(|bucket| bucket.client.clone());
         let client = given.or(owner).ok_or_else(|| Error::invalid("clientId: is missing"))?;

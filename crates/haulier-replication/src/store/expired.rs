@@ -8,9 +8,8 @@ use crate::model::{Bucket, BucketName, ClientId, Object, Status};
 
 /// The next bucket of an owner after a name, deleted or not.
 pub(crate) async fn bucket_after(tx: &mut Tx, client: &ClientId, after: &str) -> Result<Option<Bucket>> {
-    const NEXT: Sql = Sql::both(
-        "SELECT name FROM replication_buckets WHERE client = $1 AND name > $2 ORDER BY name LIMIT 1",
-    );
+    const NEXT: Sql =
+        Sql::both("SELECT name FROM replication_buckets WHERE client = $1 AND name > $2 ORDER BY name LIMIT 1");
     let Some(row) = tx.fetch_optional(NEXT, args![client.as_str(), after]).await? else { return Ok(None) };
     buckets::find(tx, &BucketName::stored(row.text("name")?)).await
 }

@@ -81,8 +81,7 @@ pub(crate) async fn turn(tx: &mut Tx, id: &RunId, state: RunState, stopped_at: O
 
 /// Up to `limit` runs, the newest first; those before an id when one is given. Ids of this site sort by time.
 pub(crate) async fn list(tx: &mut Tx, before: &str, limit: i64) -> Result<Vec<Run>> {
-    const LIST: Sql =
-        Sql::both("SELECT * FROM replication_runs WHERE $1 = '' OR id < $1 ORDER BY id DESC LIMIT $2");
+    const LIST: Sql = Sql::both("SELECT * FROM replication_runs WHERE $1 = '' OR id < $1 ORDER BY id DESC LIMIT $2");
     tx.fetch_all(LIST, args![before, limit]).await?.iter().map(run).collect()
 }
 

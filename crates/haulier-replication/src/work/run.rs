@@ -16,19 +16,19 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use haulier_base::{Error, ErrorKind, Result};
-use haulier_catalog::queue::Settlement;
 use haulier_catalog::Tx;
+use haulier_catalog::queue::Settlement;
 use haulier_work::{StopReason, TaskContext, TaskHandler};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::run::{Run, RunId, RunKind, RunState};
 use crate::model::RecordId;
+use crate::run::{Run, RunId, RunKind, RunState};
 use crate::service::Inner;
 use crate::service::upload::{HELD_FOR, RENEW_EVERY};
-use crate::store::uploads::{self, Upload};
 use crate::store::runs;
+use crate::store::uploads::{self, Upload};
 use crate::tasks::{RUN, RunTask};
 
 /// How long ended runs and their listings are kept.
@@ -189,7 +189,9 @@ impl Going<'_> {
     async fn let_go(&self, tx: &mut Tx, id: &RecordId) -> Result<()> {
         let now = tx.now();
         if !uploads::renew(tx, id, now).await? {
-            return Err(Error::unavailable("the bytes of a copy were given up, because nothing was heard of it for long"));
+            return Err(Error::unavailable(
+                "the bytes of a copy were given up, because nothing was heard of it for long",
+            ));
         }
         uploads::delete(tx, id).await
     }

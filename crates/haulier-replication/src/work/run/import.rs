@@ -134,9 +134,9 @@ async fn commit(
             continue;
         };
         let there = objects::find_for_update(&mut tx, &bucket.name, &name).await?;
-        let same = there.as_ref().is_some_and(|there| {
-            there.status == Status::Ready && there.sha256.as_ref() == Some(&stored.sha256)
-        });
+        let same = there
+            .as_ref()
+            .is_some_and(|there| there.status == Status::Ready && there.sha256.as_ref() == Some(&stored.sha256));
         let free = there.as_ref().is_none_or(|there| matches!(there.status, Status::Deleted | Status::ErrUpl));
         if !free {
             trash::add(&mut tx, &id).await?;

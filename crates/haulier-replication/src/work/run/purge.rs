@@ -111,11 +111,7 @@ async fn archive(going: &Going<'_>, name: &str) -> Result<Bucket> {
 }
 
 /// Copies what is about to go into the archive, and describes the copies; they count with the next transaction.
-async fn copy(
-    going: &Going<'_>,
-    archive: &Bucket,
-    page: &[Object],
-) -> Result<Vec<(RecordId, Object)>> {
+async fn copy(going: &Going<'_>, archive: &Bucket, page: &[Object]) -> Result<Vec<(RecordId, Object)>> {
     let ready: Vec<&Object> = page.iter().filter(|object| object.status == Status::Ready).collect();
     let held = |object: &&Object| {
         // One name for each version that ever expires: names come back, ids do not.
@@ -129,10 +125,7 @@ async fn copy(
     going.holding(&held, copy_all(going, ready.into_iter().zip(held.iter().cloned()))).await
 }
 
-async fn copy_all(
-    going: &Going<'_>,
-    all: impl Iterator<Item = (&Object, Upload)>,
-) -> Result<Vec<(RecordId, Object)>> {
+async fn copy_all(going: &Going<'_>, all: impl Iterator<Item = (&Object, Upload)>) -> Result<Vec<(RecordId, Object)>> {
     let mut copies = Vec::new();
     for (object, Upload { id, bucket, name }) in all {
         let read = going.room.vault.read(&object.id, 0, None).await?;
