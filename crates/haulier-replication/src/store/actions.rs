@@ -53,10 +53,10 @@ pub(crate) async fn page(tx: &mut Tx, run: &RunId, site: &SiteId, after: &str, l
     rows.iter().map(action).collect()
 }
 
-/// How many things of a run need a person.
+/// How many names of a run need a person: one that several sites lack counts once.
 pub(crate) async fn count_errors(tx: &mut Tx, run: &RunId) -> Result<u64> {
     const COUNT: Sql =
-        Sql::both("SELECT COUNT(*) AS count FROM replication_actions WHERE run = $1 AND action = 'ERROR'");
+        Sql::both("SELECT COUNT(DISTINCT name) AS count FROM replication_actions WHERE run = $1 AND action = 'ERROR'");
     let row = tx.fetch_optional(COUNT, args![run.as_str()]).await?;
     row.map_or(Ok(0), |row| unsigned(&row, "count"))
 }

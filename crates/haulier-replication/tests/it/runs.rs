@@ -211,7 +211,7 @@ both_databases! {
         }
         let told = reconcile(&sites, json!({})).await;
         assert_eq!(actions(&sites, &told["id"], 1).await, ["lost 30"]);
-        assert!(told["problem"].as_str().unwrap().contains("1 objects"), "{told}");
+        assert!(told["problem"].as_str().unwrap().contains("of 1 object(s)"), "{told}");
         sites[1].upload(&client("lost"), content("lost")).await.expect(201);
         sites.end().await;
     }

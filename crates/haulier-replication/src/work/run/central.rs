@@ -92,7 +92,7 @@ async fn note(going: &Going<'_>, point: &Point) -> Result<Option<String>> {
     let mut tx = going.room.catalog.read().await?;
     let lost = actions::count_errors(&mut tx, &going.run.id).await?;
     if lost > 0 {
-        notes.push(format!("of {lost} objects no site has the bytes: see ERROR (30) in the listings of the actions"));
+        notes.push(format!("no site has the bytes of {lost} object(s): see action 30 in the listings of the sites"));
     }
     Ok(Some(notes.join("; ")).filter(|text| !text.is_empty()))
 }
