@@ -17,6 +17,7 @@ use super::answer::{discard, require_site};
 use super::path::query;
 use crate::api::lag::{KeptPage, OrderPage, ReceivedReport, ReplicationStatus};
 use crate::model::{BucketName, RecordId, SiteId};
+use super::own::plain;
 use crate::service::Replication;
 
 /// Most items of a page.
@@ -25,14 +26,15 @@ const PAGE_MAX: usize = 1000;
 const PAGE: usize = 100;
 
 pub(super) fn routes() -> OpenApiRouter<Replication> {
-    OpenApiRouter::new()
+    let routes = OpenApiRouter::new()
         .routes(routes!(status))
         .routes(routes!(received))
         .routes(routes!(orders))
         .routes(routes!(drop_order))
         .routes(routes!(retry_order))
         .routes(routes!(conflicts))
-        .routes(routes!(conflict))
+        .routes(routes!(conflict));
+    plain(routes)
 }
 
 #[utoipa::path(

@@ -14,7 +14,6 @@ mod orders;
 mod raw;
 mod runs;
 mod site;
-mod speed;
 mod sweeping;
 mod tokens;
 mod uploads;
