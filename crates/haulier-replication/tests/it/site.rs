@@ -161,8 +161,8 @@ impl Sites {
         let mut links = Vec::new();
         for from in 0..count {
             let mut row = Vec::new();
-            for to in 0..count {
-                row.push(if from == to { None } else { Some(Link::to(sites[to].door.clone()).await) });
+            for (to, site) in sites.iter().enumerate() {
+                row.push(if from == to { None } else { Some(Link::to(site.door.clone()).await) });
             }
             sites[from].topology = row
                 .iter()

@@ -16,6 +16,11 @@ fn objects() -> u64 {
     std::env::var("HAULIER_SPEED_OBJECTS").ok().and_then(|text| text.parse().ok()).unwrap_or(200)
 }
 
+#[expect(clippy::print_stdout, reason = "figures are for whoever asked for them")]
+fn tell(figure: &str) {
+    println!("{figure}");
+}
+
 both_databases! {
     async fn catching_up_and_keeping_up(t: TestCatalog) {
         let sites = Sites::with(t, 2, Default::default()).await;
@@ -29,7 +34,7 @@ both_databases! {
             a.upload(&format!("/cloudclonestore/bucket/o{n}"), format!("{n} ").repeat(700)).await.expect(201);
         };
         stream::iter(0..count).map(put).buffer_unordered(16).collect::<Vec<_>>().await;
-        println!("{count} uploads: {:.0}/s", count as f64 / began.elapsed().as_secs_f64());
+        tell(&format!("{count} uploads: {:.0}/s", count as f64 / began.elapsed().as_secs_f64()));
         sites.cut_off(1, false);
         // From the first that arrives: the wait for the next try is not the speed.
         b.wait_until("/haulier/v1/replication/orders?limit=1", |answer| {
@@ -46,7 +51,7 @@ both_databases! {
             assert!(began.elapsed() < Duration::from_secs(300), "{left}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        println!("{count} caught up: {:.0}/s", count as f64 / began.elapsed().as_secs_f64());
+        tell(&format!("{count} caught up: {:.0}/s", count as f64 / began.elapsed().as_secs_f64()));
         let mut lags = Vec::new();
         for n in 0..100 {
             let pace = tokio::time::sleep(Duration::from_millis(10));
@@ -63,7 +68,7 @@ both_databases! {
             pace.await;
         }
         lags.sort();
-        println!("lag: p50 {:?}, worst {:?}", lags[lags.len() / 2], lags[lags.len() - 1]);
+        tell(&format!("lag: p50 {:?}, worst {:?}", lags[lags.len() / 2], lags[lags.len() - 1]));
         sites.end().await;
     }
 }
