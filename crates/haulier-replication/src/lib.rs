@@ -10,6 +10,7 @@ mod content;
 mod filter;
 mod header;
 mod http;
+mod metrics;
 mod model;
 mod names;
 mod peer;
@@ -23,6 +24,7 @@ mod work;
 
 pub use config::{NewSite, ReplicationConfig};
 pub use http::{openapi, router};
+pub use metrics::ReplicationMetrics;
 pub use model::{
     Action, Bucket, BucketName, Change, ClientId, Metadata, Object, ObjectName, Order, OrderState, RecordId, Rights,
     Site, SiteId, SiteStatus, Status,

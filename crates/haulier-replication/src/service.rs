@@ -31,6 +31,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::config::ReplicationConfig;
+use crate::metrics::ReplicationMetrics;
 use crate::model::SiteId;
 use crate::peer::{Peer, Peers};
 use crate::store::sites::SiteRow;
@@ -56,6 +57,7 @@ pub(crate) struct Inner {
     /// This process, as the holder of uploads.
     pub(crate) holder: String,
     pub(crate) bells: Bells,
+    pub(crate) metrics: ReplicationMetrics,
     /// When another site last sent orders to this process.
     pub(crate) heard: Mutex<BTreeMap<SiteId, Instant>>,
     /// What is done after requests that broke off.
@@ -123,14 +125,32 @@ impl Replication {
         let vault = Vault::open(&config.store, &locations, &place.data_dir).await?;
         let (peers, holder, bells) = (Peers::new()?, id::random_uuid(), Bells::default());
         let aftermath = TaskTracker::new();
-        let inner =
-            Inner { catalog, locations, config, site, vault, peers, holder, bells, aftermath, heard: Mutex::default() };
+        let inner = Inner {
+            catalog,
+            locations,
+            config,
+            site,
+            vault,
+            peers,
+            holder,
+            bells,
+            metrics: ReplicationMetrics::default(),
+            aftermath,
+            heard: Mutex::default(),
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 
     /// This site.
     pub(crate) fn here(&self) -> &SiteId {
         &self.inner.site
+    }
+}
+
+impl Replication {
+    /// What the room counts.
+    pub fn metrics(&self) -> &ReplicationMetrics {
+        &self.inner.metrics
     }
 }
 

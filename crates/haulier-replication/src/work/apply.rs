@@ -9,7 +9,7 @@ mod pull;
 mod settle;
 mod sources;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ use serde_json::Value;
 use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, sleep};
 
-use crate::model::{Action, OrderState};
+use crate::model::{Action, OrderState, SiteId};
 use crate::service::Replication;
 use crate::store::orders;
 use crate::tasks::APPLY;
@@ -38,6 +38,8 @@ const LOADED_MAX: usize = 4096;
 const LOADED_MIN: usize = 1024;
 /// How often to look without being told.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often what is behind is counted.
+const OBSERVE_EVERY: Duration = Duration::from_secs(5);
 /// After trouble with the catalogue.
 const TROUBLE_PAUSE: Duration = Duration::from_millis(500);
 
@@ -72,6 +74,7 @@ impl TaskHandler for Apply {
         };
         let reason = tokio::select! {
             error = desk::serve(&self.room, ctx, asked) => return Err(error),
+            () = observe(&self.room) => return Err(Error::internal("nobody counts what is behind")),
             ended = applying => ended?,
         };
         if reason == StopReason::Asked {
@@ -85,6 +88,25 @@ impl TaskHandler for Apply {
     async fn give_up(&self, _ctx: &TaskContext, _tx: &mut Tx, _payload: Value, _why: &Error) -> Result<()> {
         // Begun again with the next start of a node.
         Ok(())
+    }
+}
+
+/// Keeps the metrics of the lag, which only one process of a cluster shows: the one that applies orders.
+async fn observe(room: &Replication) {
+    let mut shown = BTreeSet::new();
+    loop {
+        match room.status().await {
+            Ok(status) => {
+                let sites = status.sites.iter().filter_map(|lag| Some((SiteId::new(&lag.site).ok()?, lag)));
+                let sites: BTreeMap<_, _> = sites.collect();
+                sites.iter().for_each(|(site, lag)| room.inner.metrics.lag(site, lag));
+                let now: BTreeSet<_> = sites.into_keys().collect();
+                shown.difference(&now).for_each(|site| room.inner.metrics.gone(site));
+                shown = now;
+            }
+            Err(error) => tracing::debug!(error.chain = ?error, "what is behind cannot be counted: {error}"),
+        }
+        sleep(OBSERVE_EVERY).await;
     }
 }
 

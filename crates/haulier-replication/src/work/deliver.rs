@@ -184,6 +184,7 @@ impl<'a> Delivering<'a> {
             tracing::info!(site = %self.site, "the site {} takes orders again", self.site);
             self.room.inner.bells.orders.ring();
         }
+        self.room.inner.metrics.delivered(&self.site, batch.len());
         self.recovered();
         self.ask_at = self.ask_at.min(Instant::now() + ASK_SOON);
         Ok(())
@@ -222,8 +223,9 @@ impl<'a> Delivering<'a> {
         };
         let open = report.as_ref().and_then(|report| report["orders"].as_u64()).unwrap_or(0) > 0;
         deliveries::report(&mut tx, &self.site, asked_at, report.as_ref()).await?;
+        // An earlier process may have failed, so this is said in any case.
+        deliveries::recover(&mut tx, &self.site).await?;
         if self.failures > 0 {
-            deliveries::recover(&mut tx, &self.site).await?;
             orders::hurry(&mut tx, &self.site).await?;
         }
         tx.commit().await?;
@@ -243,6 +245,7 @@ impl<'a> Delivering<'a> {
         }
         self.retry_at = Some(Instant::now() + wait);
         self.failed_as = Some(row);
+        self.room.inner.metrics.failed(&self.site);
         let mut tx = self.ctx.begin("replication.undelivered").await?;
         let retry_at = tx.now().plus(wait);
         deliveries::fail(&mut tx, &self.site, error.message(), retry_at).await?;

@@ -28,6 +28,8 @@ pub(super) struct Settling<'a> {
     trashed: bool,
     /// What is logged once it is so.
     replaced: Vec<String>,
+    /// How orders ended, to be counted.
+    outcomes: Vec<&'static str>,
 }
 
 /// How an order ends.
@@ -52,7 +54,14 @@ fn wait(why: impl Into<String>) -> Verdict {
 
 impl<'a> Settling<'a> {
     pub(super) fn new(inner: &'a Inner) -> Self {
-        Self { inner, buckets: BTreeMap::new(), done: Vec::new(), trashed: false, replaced: Vec::new() }
+        Self {
+            inner,
+            buckets: BTreeMap::new(),
+            done: Vec::new(),
+            trashed: false,
+            replaced: Vec::new(),
+            outcomes: Vec::new(),
+        }
     }
 
     /// Holds all buckets that objects go into, in one order and before any object, so that nobody waits in a circle.
@@ -90,6 +99,10 @@ impl<'a> Settling<'a> {
         }
         for replaced in &self.replaced {
             tracing::warn!("{replaced}");
+            self.inner.metrics.replaced();
+        }
+        for outcome in &self.outcomes {
+            self.inner.metrics.applied(outcome);
         }
     }
 
@@ -114,11 +127,13 @@ impl<'a> Settling<'a> {
             Verdict::NeedsBytes => return Ok(Settled::NeedsBytes),
             Verdict::Done => {
                 self.done.push(received.seq);
+                self.outcomes.push("done");
                 true
             }
             Verdict::End(state, why) => {
                 tracing::info!(order = received.seq, %state, "an order from {} ends: {why}", from(received));
                 orders::end(tx, received.seq, state, &why).await?;
+                self.outcomes.push(state.as_str());
                 true
             }
             Verdict::Wait { mismatch: true, why } if received.mismatches + 1 >= MISMATCHES_MAX => {
@@ -126,6 +141,7 @@ impl<'a> Settling<'a> {
                 let why = format!("given up after {MISMATCHES_MAX} contents that were not the one promised: {why}");
                 tracing::warn!(order = received.seq, "an order from {} failed: {why}", from(received));
                 orders::end(tx, received.seq, OrderState::Failed, &why).await?;
+                self.outcomes.push(OrderState::Failed.as_str());
                 true
             }
             Verdict::Wait { mismatch, why } => {
@@ -133,6 +149,7 @@ impl<'a> Settling<'a> {
                 let after = RETRY.wait(received.attempts.saturating_add(1).min(30), jitter).unwrap_or(RETRY.cap);
                 let until = tx.now().plus(after);
                 orders::wait(tx, received, until, &why, mismatch).await?;
+                self.outcomes.push(OrderState::Wait.as_str());
                 false
             }
         };
