@@ -5,7 +5,7 @@ use std::io;
 use async_compression::Level;
 use async_compression::tokio::bufread::{ZstdDecoder, ZstdEncoder};
 use async_compression::zstd::DParameter;
-use futures::{StreamExt, TryStreamExt};
+use futures::{StreamExt, TryStreamExt, stream};
 use haulier_base::{Error, ErrorKind};
 use haulier_storage::ByteStream;
 use tokio::io::AsyncRead;
@@ -21,8 +21,21 @@ pub(crate) fn compressed(plain: ByteStream) -> ByteStream {
     pieces(ZstdEncoder::with_quality(reader(plain), Level::Fastest))
 }
 
-/// Decompresses a stream; one that is damaged or cut short ends with `Corrupt`.
-pub(crate) fn decompressed(zstd: ByteStream) -> ByteStream {
+/// Decompresses a stream; one that is damaged or cut short ends with `Corrupt`. No frame at all is nothing.
+pub(crate) fn decompressed(mut zstd: ByteStream) -> ByteStream {
+    let begun = async move {
+        loop {
+            match zstd.next().await {
+                None => return stream::empty().boxed(),
+                Some(Ok(piece)) if piece.is_empty() => {}
+                Some(first) => return decoded(stream::iter([first]).chain(zstd).boxed()),
+            }
+        }
+    };
+    stream::once(begun).flatten().boxed()
+}
+
+fn decoded(zstd: ByteStream) -> ByteStream {
     let mut decoder = ZstdDecoder::with_params(reader(zstd), &[DParameter::window_log_max(WINDOW_LOG_MAX)]);
     decoder.multiple_members(true);
     pieces(decoder)
@@ -61,7 +74,6 @@ pub(crate) async fn gather(stream: ByteStream) -> haulier_base::Result<Vec<u8>> 
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use futures::stream;
 
     use super::*;
 

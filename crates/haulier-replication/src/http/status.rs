@@ -14,10 +14,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::answer::{discard, require_site};
+use super::own::plain;
 use super::path::query;
 use crate::api::lag::{KeptPage, OrderPage, ReceivedReport, ReplicationStatus};
 use crate::model::{BucketName, RecordId, SiteId};
-use super::own::plain;
 use crate::service::Replication;
 
 /// Most items of a page.
