@@ -182,7 +182,10 @@ both_databases! {
         b.post(ORDERS, order("CREATE", "taken", None)).await.expect(201);
         b.post(MULTIPLE, json!([foreign, order("CREATE", "free", None)])).await.expect(201);
         b.wait_until("/replicator/remote/buckets/free", |answer| answer.status == 200).await;
-        assert_eq!(orders(b, "CONFLICT").await.len(), 1);
+        b.wait_until("/haulier/v1/replication/orders?state=CONFLICT", |answer| {
+            answer.json()["orders"].as_array().is_some_and(|orders| orders.len() == 1)
+        })
+        .await;
         // What comes behind a deletion is another matter.
         b.post(MULTIPLE, json!([order("DELETE", "taken", None), foreign])).await.expect(201);
         b.wait_until("/replicator/remote/buckets/taken", |answer| {
