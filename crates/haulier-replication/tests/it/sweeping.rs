@@ -33,7 +33,8 @@ async fn counts_become(site: &Site, expected: &[(&str, i64)]) {
 async fn end_an_order(site: &Site) {
     const INSERT: Sql = Sql::both(
         "INSERT INTO replication_orders (op_id, client, bucket, object, size_bytes, action, state, attempts, \
-         mismatches, received_at, ended_at) VALUES ('x', 'client-one', 'swept', 'a', 0, 'CREATE', 'IGNORED', 0, 0, $1, $1)",
+         mismatches, record_id, received_at, ended_at) \
+         VALUES ('x', 'client-one', 'swept', 'a', 0, 'CREATE', 'IGNORED', 0, 0, 'none', $1, $1)",
     );
     let mut tx = site.catalog().begin("test").await.unwrap();
     let now = tx.now();
