@@ -27,11 +27,12 @@ pub(crate) async fn delete_bucket_tombstones(tx: &mut Tx, limit: i64) -> Result<
     tx.execute(DELETE, args![now, Status::Deleted.as_str(), limit]).await
 }
 
-/// Forgets up to `limit` orders that ended before an instant; says how many.
-pub(crate) async fn delete_ended_orders(tx: &mut Tx, before: Timestamp, limit: i64) -> Result<u64> {
+/// Forgets up to `limit` orders that were found obsolete before an instant; says how many. Those that failed or
+/// contradict what is here stay until an operator decides: forgotten, this site would count as in sync.
+pub(crate) async fn delete_ignored_orders(tx: &mut Tx, before: Timestamp, limit: i64) -> Result<u64> {
     const DELETE: Sql = Sql::both(
         "DELETE FROM replication_orders WHERE seq IN (SELECT seq FROM replication_orders \
-         WHERE ended_at < $1 ORDER BY ended_at LIMIT $2)",
+         WHERE ended_at < $1 AND state = 'IGNORED' ORDER BY ended_at LIMIT $2)",
     );
     tx.execute(DELETE, args![before, limit]).await
 }

@@ -28,7 +28,7 @@ const FORGET_EVERY: Duration = Duration::from_secs(60);
 /// its record soon.
 const COMPARE_EVERY: Duration = Duration::from_secs(6 * 3600);
 const LEFTOVER_AFTER: Duration = Duration::from_secs(3600);
-/// How long it is told what became of an order.
+/// How long it is told that an order was obsolete.
 const ORDERS_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Rows of one transaction.
 const BATCH: i64 = 250;
@@ -153,7 +153,7 @@ impl Sweep {
         most = most.max(sweeping::delete_object_tombstones(&mut tx, BATCH).await?);
         most = most.max(sweeping::delete_bucket_tombstones(&mut tx, BATCH).await?);
         let before = tx.now().minus(ORDERS_FOR);
-        most = most.max(sweeping::delete_ended_orders(&mut tx, before, BATCH).await?);
+        most = most.max(sweeping::delete_ignored_orders(&mut tx, before, BATCH).await?);
         most = most.max(sweeping::discard_kept(&mut tx, BATCH).await?);
         tx.commit().await?;
         Ok(most >= BATCH.unsigned_abs())

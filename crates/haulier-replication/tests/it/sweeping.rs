@@ -29,16 +29,16 @@ async fn counts_become(site: &Site, expected: &[(&str, i64)]) {
     }
 }
 
-/// Leaves an order that has just ended.
-async fn end_an_order(site: &Site) {
+/// Leaves an order that has just ended so.
+async fn end_an_order(site: &Site, state: &str) {
     const INSERT: Sql = Sql::both(
         "INSERT INTO replication_orders (op_id, client, bucket, object, size_bytes, action, state, attempts, \
          mismatches, record_id, received_at, ended_at) \
-         VALUES ('x', 'client-one', 'swept', 'a', 0, 'CREATE', 'IGNORED', 0, 0, 'none', $1, $1)",
+         VALUES ('x', 'client-one', 'swept', 'a', 0, 'CREATE', $2, 0, 0, 'none', $1, $1)",
     );
     let mut tx = site.catalog().begin("test").await.unwrap();
     let now = tx.now();
-    tx.execute(INSERT, args![now]).await.unwrap();
+    tx.execute(INSERT, args![now, state]).await.unwrap();
     tx.commit().await.unwrap();
 }
 
@@ -59,7 +59,7 @@ both_databases! {
         sites[0].delete(&format!("{BUCKET}/gone")).await.expect(204);
         sites[0].delete("/cloudclonestore/other").await.expect(204);
         // Forgotten together with tombstones, and earlier: it tells that somebody has looked.
-        end_an_order(&sites[0]).await;
+        end_an_order(&sites[0], "IGNORED").await;
         later(&mut sites[0], 29 * DAY).await;
         counts_become(&sites[0], &[("replication_orders", 0)]).await;
         assert_eq!((count(&sites[0], "replication_objects").await, count(&sites[0], "replication_buckets").await), (2, 2));
@@ -73,7 +73,9 @@ both_databases! {
     async fn orders_and_losers_are_kept_for_their_time(t: TestCatalog) {
         let mut sites = Sites::with(t, 1, Default::default()).await;
         sites[0].upload(BUCKET, "").await.expect(201);
-        end_an_order(&sites[0]).await;
+        for state in ["IGNORED", "FAILED", "CONFLICT"] {
+            end_an_order(&sites[0], state).await;
+        }
         let mut tx = sites[0].catalog().begin("test").await.unwrap();
         let now = tx.now();
         let loser = Sql::both(
@@ -83,7 +85,9 @@ both_databases! {
         tx.execute(loser, args![now, now.plus(Duration::from_secs(10 * 24 * 3600))]).await.unwrap();
         tx.commit().await.unwrap();
         later(&mut sites[0], 8 * DAY).await;
-        counts_become(&sites[0], &[("replication_orders", 0), ("replication_kept", 1)]).await;
+        // What failed or contradicts stays until somebody decides, and so does the honest answer.
+        counts_become(&sites[0], &[("replication_orders", 2), ("replication_kept", 1)]).await;
+        assert_eq!(sites[0].get("/haulier/v1/replication/status").await.expect(200).json()["in_sync"], false);
         later(&mut sites[0], 11 * DAY).await;
         counts_become(&sites[0], &[("replication_kept", 0), ("replication_trash", 0)]).await;
         sites.end().await;

@@ -248,7 +248,15 @@ impl Client {
         let end = answer.windows(4).position(|four| four == b"\r\n\r\n").ok_or_else(cut)?;
         let head = String::from_utf8_lossy(&answer[..end]).into_owned();
         let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or_else(cut)?;
-        Ok((status, answer.split_off(end + 4)))
+        let body = answer.split_off(end + 4);
+        let mut lengths = head
+            .lines()
+            .filter_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:")?.trim().parse().ok());
+        // A site that dies in the middle of an answer only leaves it short.
+        if lengths.next_back().is_some_and(|length: usize| length != body.len()) {
+            return Err(cut());
+        }
+        Ok((status, body))
     }
 
     /// One request whose answer is JSON.

@@ -186,7 +186,7 @@ impl ReplicationApi<'_> {
         if let Some(state) = args.state {
             url.query_pairs_mut().append_pair("state", &state.to_uppercase());
         }
-        self.output.documents(&self.pages(url, "orders", "after").await?, ORDERS);
+        self.output.documents(&self.client.pages(url, "orders", "after").await?, ORDERS);
         Ok(Exit::Done)
     }
 
@@ -199,7 +199,7 @@ impl ReplicationApi<'_> {
     }
 
     async fn conflicts(&self) -> Result<Exit> {
-        self.output.documents(&self.pages(self.own(&["conflicts"])?, "conflicts", "after").await?, CONFLICTS);
+        self.output.documents(&self.client.pages(self.own(&["conflicts"])?, "conflicts", "after").await?, CONFLICTS);
         Ok(Exit::Done)
     }
 
@@ -227,7 +227,7 @@ impl ReplicationApi<'_> {
     }
 
     async fn runs(&self) -> Result<Exit> {
-        self.output.documents(&self.pages(self.own(&["runs"])?, "runs", "before").await?, RUNS);
+        self.output.documents(&self.client.pages(self.own(&["runs"])?, "runs", "before").await?, RUNS);
         Ok(Exit::Done)
     }
 
