@@ -155,7 +155,9 @@ both_databases! {
         sites[0].delete("/cloudclonestore/bucket/gone").await.expect(204);
         holds(&sites[2], "x", "content").await;
         let status = sites[0].wait_until(STATUS, |answer| {
-            answer.json()["sites"][0]["last_error"].as_str().is_some_and(|why| why.contains("site-b"))
+            let sites = &answer.json()["sites"];
+            let told = sites[0]["last_error"].as_str().is_some_and(|why| why.contains("site-b"));
+            told && sites[1]["outgoing"]["orders"] == 0
         });
         let status = status.await.json();
         let (away, there) = (&status["sites"][0], &status["sites"][1]);
