@@ -7,6 +7,9 @@ use crate::process::{Result, built, cargo, find, output, run, step, succeeds};
 use crate::servers::{EXACT_S3, ExactS3, Servers};
 use crate::{docs, tidy};
 
+/// Tests do without what only takes less time when it is optimised, and a minute to compile.
+const LEAN: &str = "--no-default-features";
+
 /// Format, lint, tidy.
 pub(crate) fn check() -> Result<()> {
     step("cargo fmt --check");
@@ -17,7 +20,7 @@ pub(crate) fn check() -> Result<()> {
     tidy::run()?;
     step("cargo clippy");
     if has_component("clippy", "clippy") {
-        run(&mut cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+        run(&mut cargo(["clippy", "--workspace", "--all-targets", LEAN, "--", "-D", "warnings"]))?;
     }
     Ok(())
 }
@@ -66,7 +69,7 @@ pub(crate) fn ci() -> Result<()> {
 /// libraries, which would be compiled twice.
 pub(crate) fn build_tests(program: &str) -> Result<PathBuf> {
     step("cargo test --no-run");
-    let mut command = cargo(["test", "--workspace", "--no-run", "--message-format", "json-render-diagnostics"]);
+    let mut command = cargo(["test", "--workspace", LEAN, "--no-run", "--message-format", "json-render-diagnostics"]);
     built(&mut command, program)
 }
 
@@ -75,13 +78,13 @@ pub(crate) fn run_s3_tests(server: &Servers, filter: &[String]) -> Result<()> {
     const TESTS: &str = "connectors::s3::tests::";
     let mut command = if has_nextest() {
         step("cargo nextest run, S3 only");
-        let mut command = cargo(["nextest", "run", "--workspace", "--no-tests", "pass"]);
+        let mut command = cargo(["nextest", "run", "--workspace", LEAN, "--no-tests", "pass"]);
         let named: String = filter.iter().map(|name| format!(" & test({name})")).collect();
         command.args(["-E", &format!("package(haulier-storage) & test({TESTS}){named}")]);
         command
     } else {
         step("cargo test, S3 only");
-        let mut command = cargo(["test", "--workspace", "--lib", "--"]);
+        let mut command = cargo(["test", "--workspace", LEAN, "--lib", "--"]);
         command.arg(TESTS);
         command
     };
@@ -94,12 +97,12 @@ pub(crate) fn run_tests(packages: &[&str], arrange: impl FnOnce(&mut Command)) -
     let servers = Servers::start()?;
     let mut command = if has_nextest() {
         step("cargo nextest run");
-        let mut command = cargo(["nextest", "run"]);
+        let mut command = cargo(["nextest", "run", LEAN]);
         command.args(packages);
         command
     } else {
         step("cargo test (cargo-nextest is not installed)");
-        let mut command = cargo(["test"]);
+        let mut command = cargo(["test", LEAN]);
         command.args(packages).args(["--lib", "--bins", "--tests", "--"]);
         command
     };
