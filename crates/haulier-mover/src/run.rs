@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use futures::stream::{self, StreamExt, TryStreamExt};
@@ -22,8 +22,8 @@ use crate::{Checkpoint, Limits, Move, Progress, ResumePoint, Verify};
 
 /// Copied inside the kernel at once.
 const SLICE: u64 = 8 << 20;
-/// Read back for hashing at once.
-const READ_BACK: u64 = 2 << 20;
+/// Hashed at once: seldom enough that the turns cost nothing, often enough to be broken off.
+const HASHED_AT_ONCE: u64 = 16 << 20;
 /// How far copying may run ahead of hashing: what was just written is still in the page cache.
 const MAX_LAG: u64 = 64 << 20;
 /// Fewer unsaved bytes than this are not worth a flush of their own.
@@ -449,37 +449,28 @@ impl<'a> Run<'a> {
     }
 
     async fn hash_target(&self, hashed: &watch::Sender<Hasher>, until: Option<u64>) -> Result<()> {
-        let mut hasher = hashed.borrow().clone();
         let mut reached = self.reached.subscribe();
-        let mut ahead = None;
         loop {
             let Reached { bytes: present, complete } = *reached.borrow_and_update();
             let present = until.map_or(present, |until| present.min(until));
-            if hasher.at() >= present {
-                if complete || until == Some(present) {
-                    return Ok(());
-                }
-                if reached.changed().await.is_err() {
-                    return Ok(());
-                }
-                continue;
+            let hasher = hashed.borrow().clone();
+            if hasher.at() < present {
+                let wanted = HASHED_AT_ONCE.min(present - hasher.at());
+                hashed.send_replace(self.hash_present(hasher, wanted).await?);
+            } else if complete || until == Some(present) || reached.changed().await.is_err() {
+                return Ok(());
             }
-            let bytes = match ahead.take() {
-                Some(bytes) => bytes,
-                None => self.read_back(hasher.at(), present).await?,
-            };
-            let next = hasher.at() + bytes.len() as u64;
-            let reading =
-                async { if next < present { self.read_back(next, present).await.map(Some) } else { Ok(None) } };
-            let (updated, read) = tokio::join!(hasher.update(bytes), reading);
-            (hasher, ahead) = (updated?, read?);
-            hashed.send_replace(hasher.clone());
         }
     }
 
-    async fn read_back(&self, at: u64, end: u64) -> Result<Bytes> {
-        match self.writer.read_back(at, READ_BACK.min(end - at)).await? {
-            Some(bytes) if !bytes.is_empty() => Ok(bytes),
+    /// Hashes the next bytes of the target, where they are read.
+    async fn hash_present(&self, hasher: Hasher, wanted: u64) -> Result<Hasher> {
+        let at = hasher.at();
+        let hashing = Arc::new(Mutex::new(hasher));
+        let look = hashing.clone();
+        let see = Box::new(move |bytes: &[u8]| look.lock().unwrap_or_else(PoisonError::into_inner).add(bytes));
+        match self.writer.show_back(at, wanted, see).await? {
+            Some(shown) if shown > 0 => Ok(hashing.lock().unwrap_or_else(PoisonError::into_inner).clone()),
             _ => Err(Error::corrupt(format!("the target lost what was written at {at}"))),
         }
     }

@@ -152,7 +152,8 @@ impl Hasher {
         hashing.await.map_err(|e| Error::internal("the hashing thread failed").caused_by(e))
     }
 
-    fn add(&mut self, bytes: &[u8]) {
+    /// Hashes the next bytes on this thread.
+    pub(crate) fn add(&mut self, bytes: &[u8]) {
         if let Some(sha) = &mut self.sha {
             sha.update(bytes);
         }

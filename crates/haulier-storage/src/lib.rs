@@ -22,4 +22,4 @@ pub use object::{
     ByteStream, FileHandle, Flushed, ListedObject, ObjectKind, ObjectMeta, ObjectPath, ObjectRead, Placement,
     ReadRequest, StoreSource, Version, WriteRequest, Written,
 };
-pub use storage::{Location, NO_WAY, ObjectWriter, Storage};
+pub use storage::{Location, Look, NO_WAY, ObjectWriter, Storage};

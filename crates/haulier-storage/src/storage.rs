@@ -17,6 +17,12 @@ use crate::{
 /// the way to it.
 pub const NO_WAY: &str = "no_way";
 
+/// Sees the bytes of a target, piece by piece, on a thread that may block.
+pub type Look = Box<dyn FnMut(&[u8]) + Send>;
+
+/// A piece that is shown, where the storage has no opinion.
+const SHOWN_BYTES: u64 = 1 << 20;
+
 /// A place where objects live.
 ///
 /// Every method may be dropped at any time: what was not yet promised may or may not have happened.
@@ -174,6 +180,23 @@ pub trait ObjectWriter: Send + Sync {
     /// Reads what is in the target now, fewer bytes at its end. `None`: impossible here.
     async fn read_back(&self, _offset: u64, _len: u64) -> Result<Option<Bytes>> {
         Ok(None)
+    }
+
+    /// Shows what is in the target now, piece by piece from `offset` on, and says how many bytes those were. `None`:
+    /// impossible here. Who hashes a large file by it needs no memory for it and no turn for every piece.
+    async fn show_back(&self, offset: u64, len: u64, mut see: Look) -> Result<Option<u64>> {
+        let mut shown = 0;
+        while shown < len {
+            match self.read_back(offset.saturating_add(shown), (len - shown).min(SHOWN_BYTES)).await? {
+                None => return Ok(None),
+                Some(bytes) if bytes.is_empty() => break,
+                Some(bytes) => {
+                    see(&bytes);
+                    shown += bytes.len() as u64;
+                }
+            }
+        }
+        Ok(Some(shown))
     }
 
     /// Lets the next `read_back` come from the medium and not from a cache, where that can be had.

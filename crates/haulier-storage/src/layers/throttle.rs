@@ -11,7 +11,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::{
-    Attributes, Capabilities, FileHandle, Flushed, Guard, ListedObject, ObjectMeta, ObjectPath, ObjectRead,
+    Attributes, Capabilities, FileHandle, Flushed, Guard, ListedObject, Look, ObjectMeta, ObjectPath, ObjectRead,
     ObjectWriter, ReadRequest, Storage, StoreSource, WriteRequest, Written,
 };
 
@@ -143,6 +143,10 @@ impl ObjectWriter for Writer {
 
     async fn read_back(&self, offset: u64, len: u64) -> Result<Option<Bytes>> {
         self.inner.read_back(offset, len).await
+    }
+
+    async fn show_back(&self, offset: u64, len: u64, see: Look) -> Result<Option<u64>> {
+        self.inner.show_back(offset, len, see).await
     }
 
     async fn forget_cached(&self) -> Result<()> {

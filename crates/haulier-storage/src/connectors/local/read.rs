@@ -13,11 +13,14 @@ use rustix::io::Errno;
 
 use super::buffers::Buffers;
 use super::{Roots, blocking, is_fifo, meta_of, special};
-use crate::{ByteStream, FileHandle, ObjectKind, ObjectMeta, ObjectRead, ReadRequest};
+use crate::{ByteStream, FileHandle, Look, ObjectKind, ObjectMeta, ObjectRead, ReadRequest};
 
 const CHUNK_BYTES: u64 = 1024 * 1024;
 /// Chunks being read at the same time; also the memory of one stream.
 const CHUNKS_IN_FLIGHT: usize = 2;
+
+/// Shown at once.
+const SHOWN_BYTES: u64 = 256 * 1024;
 
 /// A range of at most this many bytes is read along with opening the file.
 const SMALL_BYTES: u64 = 256 * 1024;
@@ -98,6 +101,25 @@ fn read_all(file: &File, start: u64, end: u64, buffers: &Buffers) -> Result<Byte
         return Err(Error::conflict("the source became shorter while it was read"));
     }
     Ok(bytes)
+}
+
+/// Shows a range, or what there is of it, in pieces that stay in the cache of the processor that looks at them.
+pub(super) fn show(file: &File, offset: u64, len: u64, mut see: Look) -> Result<u64> {
+    let mut piece = vec![0; SHOWN_BYTES.min(len) as usize];
+    let mut shown = 0;
+    while shown < len {
+        let wanted = (len - shown).min(SHOWN_BYTES) as usize;
+        match rustix::io::pread(file, &mut piece[..wanted], offset + shown) {
+            Ok(0) => break,
+            Ok(count) => {
+                see(&piece[..count]);
+                shown += count as u64;
+            }
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(std::io::Error::from(error).into()),
+        }
+    }
+    Ok(shown)
 }
 
 /// Reads until the wanted length or the end of the file.

@@ -21,7 +21,8 @@ use super::{
 };
 use crate::connectors::temp_name::{is_temp_name, temp_name};
 use crate::{
-    Attributes, FileHandle, Flushed, Guard, ObjectKind, ObjectMeta, ObjectWriter, Placement, WriteRequest, Written,
+    Attributes, FileHandle, Flushed, Guard, Look, ObjectKind, ObjectMeta, ObjectWriter, Placement, WriteRequest,
+    Written,
 };
 
 /// One call to the kernel; longer ones could not be stopped for a while.
@@ -331,6 +332,11 @@ impl ObjectWriter for FileWriter {
         let at = self.offset_of(offset, len)?;
         let buffers = self.buffers.clone();
         self.with_file(move |file| read::read_at(file, at, len as usize, &buffers).map(Some)).await
+    }
+
+    async fn show_back(&self, offset: u64, len: u64, see: Look) -> Result<Option<u64>> {
+        let at = self.offset_of(offset, len)?;
+        self.with_file(move |file| read::show(file, at, len, see).map(Some)).await
     }
 
     async fn forget_cached(&self) -> Result<()> {
