@@ -172,7 +172,7 @@ pub(super) fn catch_up(bench: &Bench, report: &mut Report) -> Result<()> {
     load::run(here.port(), CONNECTIONS, count, put_small)?;
     let started = Instant::now();
     there.crash_and_restart(&[])?;
-    let (mut at_here, mut at_there) = (here.client()?, there.client()?);
+    let mut at_here = here.client()?;
     loop {
         let status = at_here.get("/haulier/v1/replication/status")?.json(200)?;
         if status["in_sync"] == true {
@@ -184,6 +184,7 @@ pub(super) fn catch_up(bench: &Bench, report: &mut Report) -> Result<()> {
         std::thread::sleep(Duration::from_millis(50));
     }
     let seconds = started.elapsed().as_secs_f64();
+    let mut at_there = there.client()?;
     for number in [0, count / 2, count - 1] {
         if !holds(&mut at_there, number)? {
             return Err(format!("in sync, it says, but object {number} is not there").into());

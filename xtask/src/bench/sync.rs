@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::report::{Bar, Report, Rounds};
 use super::running::peak_mib;
-use super::timing::{milliseconds, percentile, seconds, settle};
+use super::timing::{milliseconds, percentile, seconds, settle, warm};
 use super::{Bench, files, tool};
 use crate::process::{Result, free_port, output};
 use crate::server::{Background, Scratch, Server};
@@ -74,6 +74,7 @@ pub(super) fn large(bench: &Bench, report: &mut Report) -> Result<()> {
         let prepared = pair.scratch.join("prepared");
         files::write(&prepared, size, round as u64 + 1)?;
         settle()?;
+        warm(&pair.scratch, size)?;
         let target = pair.scratch.join("copied");
         let mut commands = [Command::new("cp"), Command::new("sync")];
         commands[0].arg(&prepared).arg(&target);
@@ -81,6 +82,7 @@ pub(super) fn large(bench: &Bench, report: &mut Report) -> Result<()> {
         cp.figures.push(seconds(&mut commands)?);
         let _server = pair.serve(bench)?;
         settle()?;
+        warm(&pair.scratch, size)?;
         let started = Instant::now();
         fs::rename(&prepared, pair.a.join("large"))?;
         wait_until(|| Ok(pair.b.join("large").exists()))?;

@@ -3,7 +3,9 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use super::files;
 use crate::process::{Result, output};
+use crate::server::Scratch;
 
 /// Runs commands one after another and gives the seconds they took together.
 pub(super) fn seconds(commands: &mut [Command]) -> Result<f64> {
@@ -43,6 +45,14 @@ pub(super) fn spent(command: &mut Command) -> Result<Spent> {
 /// Writes out what earlier runs left in memory, so that nobody's flush pays for it.
 pub(super) fn settle() -> Result<()> {
     output(&mut Command::new("sync")).map(drop)
+}
+
+/// Has the machine hand out so many bytes of memory, and gives them back: in a virtual machine the first who touches a
+/// page may wait for the host, and nobody who is measured should be that one.
+pub(super) fn warm(scratch: &Scratch, bytes: u64) -> Result<()> {
+    let file = scratch.join("warm");
+    files::write(&file, bytes, 1)?;
+    files::remove(&file)
 }
 
 /// The middle one of an odd number of runs, so that one disturbed run decides nothing.
