@@ -30,6 +30,7 @@ pub const MIGRATIONS: &[Migration] = migrations![
     "0005_locations",
     "0006_sync",
     "0007_replication",
+    "0008_backup",
 ];
 
 /// A numbered pair of files.

@@ -35,6 +35,12 @@ pub fn prefers_html(headers: &HeaderMap) -> bool {
     prefers(headers, "text/html")
 }
 
+/// Whether the sender takes JSON at all: by its name, by a wildcard, or by not saying what it takes.
+pub fn admits_json(headers: &HeaderMap) -> bool {
+    let ranges = ranges(headers, header::ACCEPT);
+    ranges.is_empty() || weight(&ranges, "application/json") > 0
+}
+
 fn prefers(headers: &HeaderMap, media: &str) -> bool {
     let ranges = ranges(headers, header::ACCEPT);
     weight(&ranges, media) > weight(&ranges, "application/json")
@@ -88,6 +94,17 @@ mod tests {
         let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
         assert!(prefers_html(&with(header::ACCEPT, browser)));
         assert!(!prefers_html(&with(header::ACCEPT, "*/*")));
+    }
+
+    #[test]
+    fn json_is_admitted_by_name_by_wildcard_and_by_silence() {
+        for accept in ["application/json", "*/*", "application/*", "text/html, */*;q=0.1", ""] {
+            assert!(admits_json(&with(header::ACCEPT, accept)), "{accept}");
+        }
+        assert!(admits_json(&HeaderMap::new()));
+        for accept in ["text/html", "application/xml", "application/json;q=0, */*"] {
+            assert!(!admits_json(&with(header::ACCEPT, accept)), "{accept}");
+        }
     }
 
     #[test]

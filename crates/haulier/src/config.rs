@@ -113,11 +113,13 @@ pub(crate) enum Api {
     Sync,
     /// The Clone Cloud Store replication API.
     Replication,
+    /// The Freezer backup API.
+    Backup,
 }
 
 impl Api {
     /// What a listener carries when nothing is said.
-    pub(crate) const ALL: &[Self] = &[Self::Transfer, Self::Sync, Self::Replication];
+    pub(crate) const ALL: &[Self] = &[Self::Transfer, Self::Sync, Self::Replication, Self::Backup];
 }
 
 /// Which database holds the catalogue.

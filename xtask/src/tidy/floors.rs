@@ -39,6 +39,7 @@ const PLACES: &[Place] = &[
     Place { name: "haulier-transfer", floor: 3, imports: BELOW_ROOMS },
     Place { name: "haulier-sync", floor: 3, imports: BELOW_ROOMS },
     Place { name: "haulier-replication", floor: 3, imports: BELOW_ROOMS },
+    Place { name: "haulier-backup", floor: 3, imports: BELOW_ROOMS },
     Place {
         name: "haulier",
         floor: 4,
@@ -53,6 +54,7 @@ const PLACES: &[Place] = &[
             "haulier-transfer",
             "haulier-sync",
             "haulier-replication",
+            "haulier-backup",
         ],
     },
     // These stand beside the house: nothing that ships imports them.

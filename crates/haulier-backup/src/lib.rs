@@ -1,0 +1,22 @@
+//! The backup room: clients, jobs, actions, sessions and backup records, as the Freezer v1 API has them.
+//!
+//! The server only keeps what is told and finds it again; who carries out jobs is a client of the API. Knows no other
+//! room and no backup library.
+
+mod api;
+mod http;
+mod job;
+mod merge;
+mod model;
+mod rules;
+mod schedule;
+mod search;
+mod service;
+mod session;
+mod store;
+
+pub use http::{below_v1, openapi, router, versions_router};
+pub use model::{Document, Kind};
+pub use schedule::{Due, MISSED_MAX, Schedule};
+pub use search::{Matcher, Query};
+pub use service::{Backups, List};
