@@ -52,6 +52,7 @@ impl Servers {
         servers.add("HAULIER_TEST_SFTP", Sshd::start, Sshd::settings)?;
         servers.add("HAULIER_TEST_WEBDAV", Apache::start, |server| Ok(server.settings()))?;
         servers.add("HAULIER_TEST_NGINX", Nginx::start, |server| Ok(server.settings()))?;
+        servers.add("HAULIER_TEST_FREEZER", freezer_client, |python| Ok(python.display().to_string()))?;
         Ok(servers)
     }
 
@@ -83,6 +84,12 @@ impl Servers {
     pub(crate) fn tell(&self, command: &mut Command) {
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
     }
+}
+
+/// A Python that has the client library of Freezer, the last one that speaks version 1 of its API.
+fn freezer_client() -> Result<PathBuf> {
+    let program = wheel("python-freezerclient==6.3.0", "freezer")?;
+    Ok(program.with_file_name("python"))
 }
 
 /// A program of a Python wheel, installed into an environment of our own below `target/`.

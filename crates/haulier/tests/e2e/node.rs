@@ -164,6 +164,12 @@ impl Node {
         Self::launch(folder, database, &more, None).expect("the server says where it listens")
     }
 
+    /// Starts a server that listens where its file of settings says.
+    pub(crate) fn alone(folder: &Path, config: &str) -> Self {
+        let arguments = ["serve", "--dev", "--data-dir", "data", "--config", config];
+        Self::begin(folder, None, &arguments, None).expect("the server says where it listens")
+    }
+
     /// Starts a server with a file of settings and a setup file of sync.
     pub(crate) fn with_setup(folder: &Path, database: Option<&str>, config: &str, setup: &str) -> Self {
         let more = ["--config", config, "--setup", setup];
