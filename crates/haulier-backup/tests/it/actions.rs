@@ -1,7 +1,6 @@
 //! Actions: by themselves, and those of jobs.
 
 use haulier_testkit::both_databases;
-use haulier_testkit::catalog::TestCatalog;
 use serde_json::{Value, json};
 
 use crate::room::{Room, job};

@@ -1,7 +1,6 @@
 //! Records of backups: kept word for word, each under an identifier of its own.
 
 use haulier_testkit::both_databases;
-use haulier_testkit::catalog::TestCatalog;
 use serde_json::{Value, json};
 
 use crate::room::{Room, metadata};

@@ -1,7 +1,6 @@
 //! Clients register once.
 
 use haulier_testkit::both_databases;
-use haulier_testkit::catalog::TestCatalog;
 use serde_json::{Value, json};
 
 use crate::room::Room;

@@ -3,7 +3,6 @@
 use haulier_access::{AuthMode, Caller, StaticToken};
 use haulier_base::Secret;
 use haulier_testkit::both_databases;
-use haulier_testkit::catalog::TestCatalog;
 use serde_json::{Value, json};
 
 use crate::room::{Room, job, metadata};

@@ -1,7 +1,6 @@
 //! Jobs: what the server fills in, merges, counts and shields pollers from.
 
 use haulier_testkit::both_databases;
-use haulier_testkit::catalog::TestCatalog;
 use serde_json::{Value, json};
 
 use crate::room::{Room, job};

@@ -1,7 +1,6 @@
 //! Pages: in the order of creation, without gaps, after filtering.
 
 use haulier_testkit::both_databases;
-use haulier_testkit::catalog::TestCatalog;
 use serde_json::{Value, json};
 
 use crate::room::{Room, metadata};

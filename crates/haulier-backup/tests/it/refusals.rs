@@ -2,7 +2,6 @@
 
 use axum::body::Body;
 use haulier_testkit::both_databases;
-use haulier_testkit::catalog::TestCatalog;
 use serde_json::{Value, json};
 
 use crate::room::{Room, job, metadata};

@@ -2,7 +2,6 @@
 
 use haulier_backup::{Kind, Matcher, Query};
 use haulier_testkit::both_databases;
-use haulier_testkit::catalog::TestCatalog;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
