@@ -137,7 +137,7 @@ impl Authenticator {
         };
         let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
         match name.to_str() {
-            Ok(text) if text.len() <= USER_BYTES_MAX && text.as_bytes().iter().all(|byte| allowed(byte)) => {
+            Ok(text) if text.len() <= USER_BYTES_MAX && text.as_bytes().iter().all(allowed) => {
                 Ok(Caller { user_name: header_text(headers, "x-user-name"), ..Caller::named(text) })
             }
             _ => Err(Error::unauthenticated("X-User-Id: must be 1 to 255 letters, digits, _ and -")),

@@ -127,7 +127,7 @@ fn record(number: u64) -> Value {
 }
 
 fn job(number: u64) -> Value {
-    let status = if number % 2 == 0 { "completed" } else { "scheduled" };
+    let status = if number.is_multiple_of(2) { "completed" } else { "scheduled" };
     json!({
         "client_id": format!("p1_host{}", number % 1000), "description": format!("job {number} of host{}", number % 1000),
         "job_actions": [{ "max_retries": 5, "freezer_action": { "action": "backup", "mode": "fs",
