@@ -51,6 +51,8 @@ pub fn below_v1(backups: Backups) -> Router {
 /// `GET /`: the versions of the API (backup contract §4).
 pub fn versions_router() -> Router {
     let versions = async || (StatusCode::MULTIPLE_CHOICES, Json(api::versions()));
+    // Nobody is asked who he is here.
+    let wrong_method = async || Refusal::of(StatusCode::METHOD_NOT_ALLOWED, "the list of versions can only be read");
     Router::new().route("/", get(versions)).method_not_allowed_fallback(wrong_method)
 }
 

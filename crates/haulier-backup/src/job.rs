@@ -21,9 +21,9 @@ pub(crate) enum Origin<'a> {
 
 /// Makes a whole job out of a request.
 pub(crate) fn make(mut job: Object, id: &str, owner: &str, now_seconds: i64, origin: Origin<'_>) -> Result<Object> {
+    apply_defaults(&mut job)?;
     rules::check_job(&job)?;
     rules::check_whole_job(&job)?;
-    apply_defaults(&mut job);
     SERVERS_OWN.iter().for_each(|name| drop(job.remove(*name)));
     if !job.contains_key("job_actions") {
         let action = job.get("job_action").cloned().unwrap_or_default();
@@ -41,8 +41,8 @@ pub(crate) fn make(mut job: Object, id: &str, owner: &str, now_seconds: i64, ori
 
 /// Merges a request into a job (§9.5).
 pub(crate) fn patch(job: &mut Object, mut patch: Object, owner: &str) -> Result<()> {
+    apply_defaults(&mut patch)?;
     rules::check_job(&patch)?;
-    apply_defaults(&mut patch);
     SERVERS_OWN.iter().for_each(|name| drop(patch.remove(*name)));
     let seed_form = patch.contains_key("job_action") && !patch.contains_key("job_actions");
     if let Some(Value::Object(schedule)) = patch.get_mut("job_schedule") {
@@ -71,8 +71,12 @@ pub(crate) fn schedule_of(job: &mut Object) -> &mut Object {
 }
 
 /// Copies each default into every `freezer_action` that lacks it or has null there, then drops the defaults.
-fn apply_defaults(job: &mut Object) {
-    let Some(Value::Object(defaults)) = job.remove("action_defaults") else { return };
+fn apply_defaults(job: &mut Object) -> Result<()> {
+    let defaults = match job.remove("action_defaults") {
+        None => return Ok(()),
+        Some(Value::Object(defaults)) => defaults,
+        Some(_) => return Err(Error::invalid("action_defaults: must be an object")),
+    };
     let fill = |action: &mut Value| {
         let Value::Object(action) = action else { return };
         for (name, value) in &defaults {
@@ -86,6 +90,7 @@ fn apply_defaults(job: &mut Object) {
     }
     let actions = job.get_mut("job_actions").and_then(Value::as_array_mut);
     actions.into_iter().flatten().filter_map(|action| action.get_mut("freezer_action")).for_each(fill);
+    Ok(())
 }
 
 /// Gives every action its owner (§9.1).

@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use crate::model::{Object, is_client_id, is_id, is_word_byte};
 
-/// The members that a job may have.
-const JOB_MEMBERS: [&str; 13] = [
+/// The members that a job may have, once its defaults are in its actions.
+const JOB_MEMBERS: [&str; 12] = [
     "client_id",
     "job_actions",
     "job_action",
@@ -19,7 +19,6 @@ const JOB_MEMBERS: [&str; 13] = [
     "user_id",
     "project_id",
     "_version",
-    "action_defaults",
 ];
 /// Texts of a schedule that are passed on as they are.
 const SCHEDULE_TEXTS: [&str; 7] = [
@@ -111,7 +110,7 @@ pub(crate) fn check_job(job: &Object) -> Result<()> {
     if let Some(id) = job.get("client_id") {
         check_client_id(id)?;
     }
-    each_is(job, &["job_action", "job_schedule", "action_defaults"], "an object", Value::is_object)?;
+    each_is(job, &["job_action", "job_schedule"], "an object", Value::is_object)?;
     each_is(job, &["description", "session_name"], "a string", Value::is_string)?;
     each_is(job, &["job_id", "user_id", "project_id"], "a string", |value| value.is_string() || value.is_null())?;
     each_is(job, &["session_id"], "a string of letters, digits, _ and -", |value| {

@@ -139,7 +139,7 @@ impl Schedule {
         }
         let newest = match &self.plan {
             Plan::Calendar { cron, weeks, zone } if missed == MISSED_MAX => {
-                calendar(cron, weeks.as_ref(), zone, shifted(now, 1), false)
+                calendar(cron, weeks.as_ref(), zone, now, false)
             }
             _ => None,
         };
@@ -159,7 +159,7 @@ fn every(anchor: Timestamp, step: i64, after: Timestamp) -> Timestamp {
     shifted(anchor, steps.saturating_mul(step))
 }
 
-/// The nearest date of a calendar after an instant, or before it.
+/// The nearest date of a calendar after an instant, or the last one up to it.
 fn calendar(
     cron: &Cron,
     weeks: Option<&BTreeSet<u8>>,
@@ -168,10 +168,11 @@ fn calendar(
     forward: bool,
 ) -> Option<Timestamp> {
     let mut at = zoned(from, zone)?;
-    for _ in 0..DATES_MAX {
+    for look in 0..DATES_MAX {
         let found = match forward {
             true => cron.find_next_occurrence(&at, false),
-            false => cron.find_previous_occurrence(&at, false),
+            // Up to and with the instant itself; further looks start at the edge of a week that will not do.
+            false => cron.find_previous_occurrence(&at, look == 0),
         };
         at = found.ok()?;
         if weeks.is_none_or(|weeks| weeks.contains(&week_of(&at))) {
