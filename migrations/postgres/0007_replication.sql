@@ -144,15 +144,19 @@ CREATE TABLE replication_orders (
     mismatches BIGINT NOT NULL,
     retry_at BIGINT,
     problem TEXT,
-    -- Where an unfinished copy goes on, and the record id that its bytes lie under.
+    -- The record id that its bytes lie under, made with the order, so that a crash leaves none that nobody knows.
+    record_id TEXT COLLATE "C" NOT NULL,
+    -- Where an unfinished copy goes on.
     resume TEXT,
-    resume_id TEXT,
     received_at BIGINT NOT NULL,
     ended_at BIGINT
 );
 
-CREATE INDEX replication_orders_open ON replication_orders (seq) WHERE ended_at IS NULL;
+CREATE INDEX replication_orders_ready ON replication_orders (seq) WHERE ended_at IS NULL AND state <> 'WAIT';
+CREATE INDEX replication_orders_waiting ON replication_orders (retry_at) WHERE state = 'WAIT';
+CREATE INDEX replication_orders_by_source ON replication_orders (from_site) WHERE ended_at IS NULL;
 CREATE INDEX replication_orders_by_key ON replication_orders (bucket, object, seq) WHERE ended_at IS NULL;
+CREATE INDEX replication_orders_by_record ON replication_orders (record_id) WHERE ended_at IS NULL;
 CREATE INDEX replication_orders_ended ON replication_orders (ended_at) WHERE ended_at IS NOT NULL;
 
 -- Reconciliations, purges, imports and pushes to an empty site.
@@ -164,6 +168,8 @@ CREATE TABLE replication_runs (
     -- What was asked for, a JSON object.
     request TEXT NOT NULL,
     state TEXT NOT NULL CHECK (state IN ('running', 'paused', 'done', 'failed', 'canceled')),
+    -- Rises whenever the run is resumed: what an earlier task of it writes is refused.
+    turn BIGINT NOT NULL,
     -- Where the run goes on after a crash, a JSON object.
     point TEXT NOT NULL,
     checked BIGINT NOT NULL,
@@ -189,6 +195,8 @@ CREATE TABLE replication_findings (
     size_bytes BIGINT NOT NULL,
     sha256 TEXT,
     origin TEXT NOT NULL,
+    -- Whether the run's filter is about this one; the others are there to be compared with.
+    matched BOOLEAN NOT NULL,
     PRIMARY KEY (run, name)
 );
 

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::process::{self, Result, output, root, step};
+use crate::gate;
+use crate::process::{Result, output, root};
 use crate::server::Server;
 
 mod pages;
@@ -21,8 +22,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         [flag] if flag == "--check" => true,
         _ => return Err("docs takes --check or nothing".into()),
     };
-    step("cargo build -p haulier");
-    let binary = process::build("haulier", "dev")?;
+    let binary = gate::build_tests("haulier")?;
     let server = Server::start(&binary, &[])?;
     let known = serde_json::from_str(&output(Command::new(&binary).arg("reference"))?)?;
     let pages = [

@@ -27,7 +27,7 @@ pub(crate) fn test(filter: &[String]) -> Result<()> {
     if filter.is_empty() {
         check()?;
     }
-    let exact = build_tests()?;
+    let exact = build_tests(EXACT_S3)?;
     run_tests(&["--workspace"], |command| {
         command.args(filter);
     })?;
@@ -62,12 +62,12 @@ pub(crate) fn ci() -> Result<()> {
     test(&[])
 }
 
-/// Builds all tests, and gives the program among them that is a server for some: built by itself, it would have other
-/// features of the same libraries, which would be compiled twice.
-pub(crate) fn build_tests() -> Result<PathBuf> {
+/// Builds all tests, and gives a program among them: built by itself, it would have other features of the same
+/// libraries, which would be compiled twice.
+pub(crate) fn build_tests(program: &str) -> Result<PathBuf> {
     step("cargo test --no-run");
     let mut command = cargo(["test", "--workspace", "--no-run", "--message-format", "json-render-diagnostics"]);
-    built(&mut command, EXACT_S3)
+    built(&mut command, program)
 }
 
 /// Runs the tests of S3 once more, against another server; a filter leaves some of them, or none.
@@ -106,6 +106,15 @@ pub(crate) fn run_tests(packages: &[&str], arrange: impl FnOnce(&mut Command)) -
     servers.tell(&mut command);
     arrange(&mut command);
     run(&mut command)
+}
+
+/// Runs a command with the servers at hand that the tests need.
+pub(crate) fn beside_servers(words: &[String]) -> Result<()> {
+    let (program, arguments) = words.split_first().ok_or("say which command is to run beside the servers")?;
+    let servers = Servers::start()?;
+    let mut command = Command::new(program);
+    servers.tell(&mut command);
+    run(command.args(arguments))
 }
 
 /// Whether the better test runner is there.

@@ -63,6 +63,12 @@ const COMMANDS: &[Command] = &[
         run: gate::dev,
     },
     Command {
+        name: "servers",
+        arguments: "COMMAND [ARGUMENT...]",
+        about: "start the servers that tests need, and run a command that finds them in its environment, such as a shell",
+        run: gate::beside_servers,
+    },
+    Command {
         name: "bench",
         arguments: "[ROW...] [--scale N] [--rounds N] [--json FILE] [--binary FILE]",
         about: "the bars, each a ratio in one run, against the tools it is compared with",
@@ -70,8 +76,8 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "soak",
-        arguments: "[ROUNDS] [DATABASE|ceph]",
-        about: "S3 against Ceph; then kill the server at random points, 1,000 times on sqlite and postgres",
+        arguments: "[ROUNDS] [DATABASE] | ceph | large-copy | histories [NUMBER]",
+        about: "S3 against Ceph, a large copy inside a store, random histories; then kill -9, 1,000 times on each database",
         run: soak::run,
     },
     Command {

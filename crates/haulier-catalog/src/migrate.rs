@@ -30,7 +30,8 @@ pub const MIGRATIONS: &[Migration] = migrations![
     "0005_locations",
     "0006_sync",
     "0007_replication",
-    "0008_backup",
+    "0008_sync_kind",
+    "0009_backup",
 ];
 
 /// A numbered pair of files.

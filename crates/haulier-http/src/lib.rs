@@ -12,7 +12,7 @@ pub mod server;
 
 pub use body::{discard_rest, read_body};
 pub use layers::{RequestId, standard};
-pub use media::{JsonContentType, content_type_is_json, prefers_html, prefers_text};
+pub use media::{JsonContentType, coding_weight, content_type_is_json, media_weight, prefers_html, prefers_text};
 pub use metrics::Metrics;
 pub use problem::{Problem, status_of};
 pub use server::{Server, ServerConfig};

@@ -41,6 +41,20 @@ pub fn admits_json(headers: &HeaderMap) -> bool {
     ranges.is_empty() || weight(&ranges, "application/json") > 0
 }
 
+/// How much the sender wants a media type back, in thousandths: 0 is not at all. Without `Accept` everything is fine.
+pub fn media_weight(headers: &HeaderMap, media: &str) -> u32 {
+    match headers.contains_key(header::ACCEPT) {
+        true => weight(&ranges(headers, header::ACCEPT), media),
+        false => 1000,
+    }
+}
+
+/// How much the sender wants a content coding, in thousandths; none when it does not name the coding itself.
+pub fn coding_weight(headers: &HeaderMap, coding: &str) -> Option<u32> {
+    let codings = ranges(headers, header::ACCEPT_ENCODING);
+    codings.into_iter().find(|(name, _)| name == coding).map(|(_, weight)| weight)
+}
+
 fn prefers(headers: &HeaderMap, media: &str) -> bool {
     let ranges = ranges(headers, header::ACCEPT);
     weight(&ranges, media) > weight(&ranges, "application/json")
@@ -105,6 +119,23 @@ mod tests {
         for accept in ["text/html", "application/xml", "application/json;q=0, */*"] {
             assert!(!admits_json(&with(header::ACCEPT, accept)), "{accept}");
         }
+    }
+
+    #[test]
+    fn codings_are_wanted_by_name() {
+        let cases =
+            [("zstd", Some(1000)), ("gzip, ZSTD;q=0.5", Some(500)), ("zstd;q=0", Some(0)), ("*", None), ("gzip", None)];
+        for (accept, expected) in cases {
+            assert_eq!(coding_weight(&with(header::ACCEPT_ENCODING, accept), "zstd"), expected, "{accept}");
+        }
+        assert_eq!(coding_weight(&HeaderMap::new(), "zstd"), None);
+    }
+
+    #[test]
+    fn media_are_wanted_by_range() {
+        assert_eq!(media_weight(&HeaderMap::new(), "application/json"), 1000);
+        assert_eq!(media_weight(&with(header::ACCEPT, "text/html"), "application/json"), 0);
+        assert_eq!(media_weight(&with(header::ACCEPT, "text/html, */*;q=0.3"), "application/json"), 300);
     }
 
     #[test]

@@ -12,16 +12,16 @@ use haulier_storage::{ByteStream, StoreSource};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::gather::Gather;
+use crate::gather::{Gather, length_of_pieces, split_pieces};
 use crate::plan::{self, Method};
-use crate::run::{Copied, Run, conflict_is_change};
+use crate::run::{Copied, Pieces, Run, conflict_is_change};
 
 /// Asked of the store at once; longer copies could not be stopped for a while.
 const WITHIN: u64 = 1 << 30;
 
 impl Run<'_> {
     /// Reads several parts of the source at once and writes them in order.
-    pub(crate) async fn copy_ahead(&self, first: ByteStream, buffers: Option<mpsc::Sender<Bytes>>) -> Result<u64> {
+    pub(crate) async fn copy_ahead(&self, first: ByteStream, buffers: Option<mpsc::Sender<Pieces>>) -> Result<u64> {
         let length = self.length.unwrap_or(self.safe);
         let (chunks, mut queue) = mpsc::channel::<Result<Bytes>>(1);
         let fetching = self.fetch_ahead(first, plan::parts(self.safe, length, self.mv.options.part_size), chunks);
@@ -80,12 +80,12 @@ impl Run<'_> {
         let mut source = Gather::new(stream, self.mv.options.stall);
         let (mut at, mut chunks) = (part.start, VecDeque::new());
         while at < part.end {
-            let Some(mut bytes) = source.next().await.map_err(conflict_is_change)? else {
+            let Some(mut bytes) = source.next_pieces().await.map_err(conflict_is_change)? else {
                 return Err(self.ended_early(at));
             };
-            bytes.truncate(usize::try_from(part.end - at).unwrap_or(usize::MAX));
-            at += bytes.len() as u64;
-            chunks.push_back(bytes);
+            let bytes = split_pieces(&mut bytes, part.end - at);
+            at += length_of_pieces(&bytes);
+            chunks.extend(bytes);
         }
         Ok(chunks)
     }

@@ -30,6 +30,7 @@ pub use throttle::{ByteBudget, Limits};
 pub use verify::{Proof, Verify};
 
 use open::{Opened, Start, open};
+use prove::Found;
 use published::Published;
 use run::{Run, SOURCE_CHANGED, source_changed};
 
@@ -54,6 +55,9 @@ pub struct MoveOptions {
     pub label: String,
     /// How the bytes at the target are to be proven.
     pub verify: Verify,
+    /// Whether their SHA-256 is wanted for its own sake. Else it is computed only where nothing that costs less proves
+    /// as much: neither a checksum that goes along to the target's store, nor one that the source's store tells.
+    pub digest: bool,
     /// Replace the target, or write into it.
     pub placement: Placement,
     /// Whether missing parent folders are made.
@@ -83,6 +87,7 @@ impl Default for MoveOptions {
         Self {
             label: String::new(),
             verify: Verify::Store,
+            digest: true,
             placement: Placement::Replace,
             create_parents: false,
             part_size: 16 << 20,
@@ -124,7 +129,8 @@ pub struct Move {
 pub struct MoveOutcome {
     /// Length of what is at the target now.
     pub bytes: u64,
-    /// Its SHA-256, unless nothing was hashed here: `Verify::None`, and copies that the store made by itself.
+    /// Its SHA-256, unless none was computed here: `Verify::None`, copies that the store made by itself, and where
+    /// it was not wanted (`MoveOptions::digest`).
     pub checksum: Option<Checksum>,
     /// Reads or kernel calls that this attempt needed.
     pub parts: u64,
@@ -184,14 +190,14 @@ pub async fn move_object(
         let run = Run::new(&mv, &footing, writer.as_ref(), checkpoint, progress, limits);
         let attempt = async {
             let copied = run.carry_out(source).await?;
-            let checksum = run.hasher().map(|hasher| hasher.checksum());
-            refuse_unexpected(checksum.as_ref(), mv.options.expected.as_ref())?;
+            let found = Found::of(&mv, copied.method, run.hasher().as_ref())?;
+            refuse_unexpected(found.checksum.as_ref(), mv.options.expected.as_ref())?;
             if run.reached() - run.saved() > FLUSH_FIRST {
                 writer.flush().await?;
             }
-            let read_back = prove::unpublished(&mv, writer.as_ref(), run.reached(), checksum.as_ref()).await?;
+            let read_back = prove::unpublished(&mv, writer.as_ref(), run.reached(), found.checksum.as_ref()).await?;
             refuse_changed_source(&mv, footing.version.as_ref()).await?;
-            Ok((copied, checksum, run.reached(), run.saved(), read_back))
+            Ok((copied, found, run.reached(), run.saved(), read_back))
         };
         let result = tokio::select! {
             biased;
@@ -203,7 +209,7 @@ pub async fn move_object(
             Err(error) => Err(keep_or_remove(error, &run, stop).await),
         }
     };
-    let (copied, checksum, bytes, saved, read_back) = match attempted {
+    let (copied, found, bytes, saved, read_back) = match attempted {
         Ok(done) => done,
         Err((error, leftover)) => {
             let leftover = leftover.if_ours(checkpoint).await;
@@ -211,7 +217,7 @@ pub async fn move_object(
         }
     };
     let written = publish(&mv, writer, checkpoint, bytes, saved > 0).await?;
-    let proof = match prove::published(&mv, &written, read_back, checksum.as_ref()).await {
+    let proof = match prove::published(&mv, &written, read_back, &found).await {
         Err(error) if error.kind() == ErrorKind::Corrupt => {
             return Err(take_back(&mv, checkpoint, saved > 0, error).await);
         }
@@ -221,7 +227,7 @@ pub async fn move_object(
     Ok(MoveOutcome {
         proof,
         bytes,
-        checksum,
+        checksum: found.checksum,
         parts: copied.parts,
         reread_bytes: footing.reread_bytes,
         duration: began.elapsed(),
@@ -344,7 +350,7 @@ async fn accept(
     Ok(MoveOutcome {
         proof: Proof::ReadBack,
         bytes: length,
-        checksum: Some(checksum),
+        checksum,
         parts: 0,
         reread_bytes: 0,
         duration: began.elapsed(),

@@ -106,16 +106,37 @@ async fn start(mv: &Move, given_up: Option<&ResumePoint>) -> Result<Opened> {
     }
     let writer = mv.target.storage.write(&mv.target.path, write_request(mv, None, length)).await?;
     let lost = given_up.map_or(0, |point| point.safe);
+    let hasher = hasher_for(mv, &source, meta.version.is_some());
     let footing = Footing {
         length,
         source_size: meta.size,
         version: meta.version,
         safe: 0,
-        hasher: (mv.options.hashes() && !matches!(source, Source::Within(_))).then(Hasher::default),
+        hasher,
         started_over: lost > 0,
         reread_bytes: length.map_or(lost, |length| lost.min(length)),
     };
     Ok(Opened { source, writer, footing })
+}
+
+/// Whether a SHA-256 is needed: somebody wants it, or a later attempt could not tell otherwise where it goes on.
+pub(crate) fn wants_sha(mv: &Move, has_version: bool) -> bool {
+    let options = &mv.options;
+    options.digest || options.expected.is_some() || options.verify == Verify::ReadBack || !has_version
+}
+
+/// What is computed of the bytes on their way, so that they can be proven.
+fn hasher_for(mv: &Move, source: &Source, has_version: bool) -> Option<Hasher> {
+    if !mv.options.hashes() || matches!(source, Source::Within(_)) {
+        return None;
+    }
+    let told = match source {
+        Source::Read(read) if mv.range == ByteRange::default() && mv.options.verify != Verify::None => read.crc64,
+        _ => None,
+    };
+    let enough = told.is_some() || mv.target.storage.capabilities().checksums;
+    let sha = wants_sha(mv, has_version) || !enough;
+    (sha || told.is_some()).then(|| Hasher::new(sha, told))
 }
 
 /// The source as its store sees it, when the target is in the same store and its copy is proof enough.
@@ -163,15 +184,17 @@ async fn resume(mv: &Move, point: &ResumePoint, limits: &Limits) -> Result<Optio
     let Some(Behind { read, length, skipped }) = read_behind(mv, point, limits).await? else { return Ok(None) };
     let writer = mv.target.storage.write(&mv.target.path, write_request(mv, point.token.clone(), length)).await?;
     let present = writer.resumed_size();
+    let (can, wants_sha) = (mv.target.storage.capabilities(), wants_sha(mv, point.source_version.is_some()));
+    let needed = mv.options.hashes() && (wants_sha || !can.checksums);
     let mut hasher = None;
     if mv.options.hashes() {
         hasher = point.hash_state.as_deref().and_then(|state| Hasher::restore(state, point.safe));
-        let cheap = mv.target.storage.capabilities().cheap_read_back;
-        if hasher.is_none() && cheap && writer.read_back(0, 0).await?.is_some() {
-            hasher = Some(Hasher::default());
+        hasher = hasher.filter(|hasher| hasher.has_sha() || !wants_sha);
+        if needed && hasher.is_none() && can.cheap_read_back && writer.read_back(0, 0).await?.is_some() {
+            hasher = Some(Hasher::sha256());
         }
     }
-    if present < point.safe || hasher.is_some() != mv.options.hashes() {
+    if present < point.safe || needed && hasher.is_none() {
         let published = find_published(mv, point, read, length).await?;
         if published.is_some() {
             writer.abort().await?;
@@ -224,7 +247,8 @@ async fn read_behind(mv: &Move, point: &ResumePoint, limits: &Limits) -> Result<
 /// Reads past what the target holds; none when the hash tells that it is something else, or cannot tell.
 async fn skip(mv: &Move, point: &ResumePoint, read: ObjectRead, limits: &Limits) -> Result<Option<ObjectRead>> {
     let Some(state) = &point.hash_state else { return Ok(None) };
-    let (mut hasher, mut source) = (Hasher::default(), Gather::new(read.stream, mv.options.stall));
+    let Some(mut hasher) = Hasher::restore(state, point.safe).map(|saved| saved.afresh()) else { return Ok(None) };
+    let mut source = Gather::new(read.stream, mv.options.stall);
     let mut rest = Bytes::new();
     while hasher.at() < point.safe {
         rest = match source.next().await {

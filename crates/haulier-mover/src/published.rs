@@ -7,13 +7,14 @@ use haulier_storage::{ByteStream, ObjectKind, ObjectRead, ObjectWriter, Placemen
 use tokio::time::timeout;
 
 use crate::gather::Gather;
+use crate::open::wants_sha;
 use crate::verify::Hasher;
 use crate::{Move, ResumePoint};
 
 /// A target that holds exactly the wanted bytes.
 pub(crate) struct Published {
     pub(crate) length: u64,
-    pub(crate) checksum: Checksum,
+    pub(crate) checksum: Option<Checksum>,
     /// Writes nothing; finishing it makes an unflushed publication survive a crash.
     pub(crate) writer: Box<dyn ObjectWriter>,
 }
@@ -27,21 +28,23 @@ pub(crate) async fn find_published(
     length: Option<u64>,
 ) -> Result<Option<Published>> {
     let before = point.hash_state.as_deref().and_then(|state| Hasher::restore(state, point.safe));
+    let before = before.filter(|before| before.has_sha() || !wants_sha(mv, point.source_version.is_some()));
     let (Some(before), Some(length)) = (before, length) else { return Ok(None) };
     let capabilities = mv.target.storage.capabilities();
     if mv.options.placement != Placement::Replace || !capabilities.read || !capabilities.in_place {
         return Ok(None);
     }
     let Some(target) = read_target(mv, length).await else { return Ok(None) };
-    let found = match hash(mv, Hasher::default(), target).await {
-        Ok(found) if found.at() == length => found.checksum(),
+    let found = match hash(mv, before.afresh(), target).await {
+        Ok(found) if found.at() == length => found,
         _ => return Ok(None),
     };
     let wanted = hash(mv, before, source.stream).await?;
-    if wanted.at() != length || wanted.checksum() != found {
+    if !wanted.agrees_with(&found) || found.compare_with_source().is_err() {
         return Ok(None);
     }
-    if mv.options.expected.as_ref().is_some_and(|expected| *expected != found) {
+    let checksum = found.checksum();
+    if mv.options.expected.is_some() && mv.options.expected != checksum {
         return Ok(None);
     }
     let request = WriteRequest {
@@ -52,7 +55,7 @@ pub(crate) async fn find_published(
     };
     let writer = mv.target.storage.write(&mv.target.path, request).await;
     let writer = writer.ok().filter(|writer| writer.resumed_size() == length);
-    Ok(writer.map(|writer| Published { length, checksum: found, writer }))
+    Ok(writer.map(|writer| Published { length, checksum, writer }))
 }
 
 /// The bytes of the target, if it is a plain object of that length; trouble with it is no reason to fail.

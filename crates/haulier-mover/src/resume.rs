@@ -17,7 +17,7 @@ pub struct ResumePoint {
     pub token: Option<String>,
     /// Contiguous bytes from the start of the range that were written and flushed.
     pub safe: u64,
-    /// The state of the SHA-256 of exactly the safe bytes, in hexadecimal.
+    /// The state of the running checksums of exactly the safe bytes; none where none is computed.
     pub hash_state: Option<String>,
 }
 

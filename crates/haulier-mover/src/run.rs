@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::frontier::Frontier;
-use crate::gather::{CHUNK, Gather};
+use crate::gather::{CHUNK, Gather, length_of_pieces, split_pieces};
 use crate::open::{Footing, Source, read_from};
 use crate::plan::{self, Facts, Method};
 use crate::verify::{Hasher, Marks};
@@ -30,6 +30,9 @@ const MAX_LAG: u64 = 64 << 20;
 const UNSAVED_MIN: u64 = 16 << 20;
 /// Chunks waiting to be hashed when hashing takes the very buffers.
 const HASH_QUEUE: usize = 2;
+
+/// Bytes in the pieces in which they came.
+pub(crate) type Pieces = Vec<Bytes>;
 
 /// Marks of our own on errors.
 pub(crate) const SOURCE_CHANGED: &str = "source_changed";
@@ -248,7 +251,7 @@ impl<'a> Run<'a> {
         Ok(plan::choose(&facts))
     }
 
-    async fn copy(&self, read: ObjectRead, method: Method, buffers: Option<mpsc::Sender<Bytes>>) -> Result<Copied> {
+    async fn copy(&self, read: ObjectRead, method: Method, buffers: Option<mpsc::Sender<Pieces>>) -> Result<Copied> {
         let one = |method| Copied { method, parts: 1 };
         match method {
             Method::Reflink | Method::Kernel => {
@@ -355,7 +358,7 @@ impl<'a> Run<'a> {
         &self,
         stream: ByteStream,
         end: Option<u64>,
-        buffers: Option<mpsc::Sender<Bytes>>,
+        buffers: Option<mpsc::Sender<Pieces>>,
     ) -> Result<()> {
         let promised = end.is_some();
         let wanted = self.mv.range.end.map(|end| end - self.mv.range.start);
@@ -371,32 +374,32 @@ impl<'a> Run<'a> {
         mut at: u64,
         end: Option<u64>,
         cut: bool,
-        buffers: Option<mpsc::Sender<Bytes>>,
+        buffers: Option<mpsc::Sender<Pieces>>,
     ) -> Result<()> {
         let mut source = Gather::new(stream, self.mv.options.stall);
         while !(cut && end == Some(at)) {
-            let Some(mut bytes) = source.next().await.map_err(conflict_is_change)? else { break };
+            let Some(mut bytes) = source.next_pieces().await.map_err(conflict_is_change)? else { break };
+            let mut left = length_of_pieces(&bytes);
             if let Some(end) = end
-                && bytes.len() as u64 > end - at
+                && left > end - at
             {
                 if !cut {
                     return Err(Error::unavailable(format!("the source sent more than the {end} bytes it announced")));
                 }
-                bytes.truncate(usize::try_from(end - at).unwrap_or(usize::MAX));
+                left = end - at;
             }
-            while !bytes.is_empty() {
-                let mut piece = self.limits.piece(CHUNK as u64).min(bytes.len() as u64);
+            while left > 0 {
+                let mut length = self.limits.piece(CHUNK as u64).min(left);
                 if let Some(part_end) = self.writer.part_end(at) {
-                    piece = piece.min(part_end - at);
+                    length = length.min(part_end - at);
                 }
-                let piece = bytes.split_to(usize::try_from(piece).unwrap_or(bytes.len()));
-                let length = piece.len() as u64;
+                let piece = split_pieces(&mut bytes, length);
                 self.limits.take(length).await;
                 self.wait_for_hash().await;
-                self.writer.put_at(at, piece.clone()).await?;
+                self.writer.put_all_at(at, piece.clone()).await?;
                 self.remember().await?;
                 self.wrote(at, length);
-                at += length;
+                (at, left) = (at + length, left - length);
                 if let Some(buffers) = &buffers {
                     // A closed queue means that hashing failed or is off; its own result says which.
                     let _closed = buffers.send(piece).await;
@@ -430,13 +433,13 @@ impl<'a> Run<'a> {
     }
 
     /// Hashes what is in the target, one step behind; then the buffers of an ordered stream.
-    async fn hash_behind(&self, queue: Option<mpsc::Receiver<Bytes>>) -> Result<()> {
+    async fn hash_behind(&self, queue: Option<mpsc::Receiver<Pieces>>) -> Result<()> {
         let Some(hashed) = &self.hashed else { return Ok(()) };
         let Some(mut queue) = queue else { return self.hash_target(hashed, None).await };
         self.hash_target(hashed, Some(self.safe)).await?;
         while let Some(bytes) = queue.recv().await {
             let hasher = hashed.borrow().clone();
-            let hasher = hasher.update(bytes).await?;
+            let hasher = hasher.update_all(bytes).await?;
             if self.writer.part_end(hasher.at().saturating_sub(1)) == Some(hasher.at()) {
                 self.marks().add(hasher.clone());
             }

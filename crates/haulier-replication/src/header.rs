@@ -41,4 +41,10 @@ headers! {
     STATUS = "status";
     /// When it is purged.
     EXPIRES = "expires";
+    /// The site that it was first written at; told between sites alone (§5.4).
+    ORIGIN = "origin";
+    /// How long tombstones of a purge are kept, and after how long imported objects expire; seconds.
+    EXPIRED_SECONDS = "expired-seconds";
+    /// The bucket that a purge copies expired objects to; Haulier's own.
+    ARCHIVE_BUCKET = "archive-bucket";
 }

@@ -1,6 +1,17 @@
 //! Routes of the replication contract: extract, call one verb, convert. One file below for each part of it.
 
+mod accessor;
+mod administration;
 mod answer;
+mod content;
+mod internal;
+mod own;
+mod path;
+mod reconciliator;
+pub(crate) mod relay;
+mod replicator;
+mod status;
+mod stream;
 
 use axum::Router;
 use utoipa::OpenApi;
@@ -32,4 +43,11 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 
 fn routes() -> OpenApiRouter<Replication> {
     OpenApiRouter::with_openapi(Doc::openapi())
+        .merge(accessor::routes())
+        .merge(internal::routes())
+        .merge(administration::routes())
+        .merge(own::routes())
+        .merge(reconciliator::routes())
+        .merge(replicator::routes())
+        .merge(status::routes())
 }

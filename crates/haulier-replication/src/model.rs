@@ -1,7 +1,6 @@
 //! Buckets, objects, sites, rights and orders, and the ways in which they may change. Pure.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -25,41 +24,42 @@ impl RecordId {
 pub type Metadata = BTreeMap<String, String>;
 
 macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)* }) => {
+    ($(#[$doc:meta])* $vis:vis enum $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)* }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum $name { $($(#[$variant_doc])* $variant,)* }
+        $vis enum $name { $($(#[$variant_doc])* $variant,)* }
 
         impl $name {
             /// Every value.
-            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+            $vis const ALL: &[Self] = &[$(Self::$variant,)*];
 
             /// The word used in the database and on the wire.
-            pub fn as_str(self) -> &'static str {
+            $vis fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $word,)* }
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { f.write_str(self.as_str()) }
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { f.write_str(self.as_str()) }
         }
 
-        impl FromStr for $name {
-            type Err = Error;
+        impl std::str::FromStr for $name {
+            type Err = haulier_base::Error;
 
-            fn from_str(text: &str) -> Result<Self> {
-                match text {
-                    $($word => Ok(Self::$variant),)*
-                    _ => Err(Error::invalid(format!("{text:?} is none of {}", [$($word),*].join(", ")))),
-                }
+            fn from_str(text: &str) -> haulier_base::Result<Self> {
+                Self::ALL.iter().copied().find(|value| value.as_str() == text).ok_or_else(|| {
+                    haulier_base::Error::invalid(format!("{text:?} is none of {}", [$($word),*].join(", ")))
+                })
             }
         }
     };
 }
 
+pub(crate) use words;
+
 words!(
     /// The state of a bucket or an object (§3).
-    Status {
+    pub enum Status {
         /// Never stored; a value of the wire.
         Unknown = "UNKNOWN",
         /// Bytes are coming.
@@ -120,7 +120,7 @@ impl Status {
 
 words!(
     /// Whether a site takes part (§1.4).
-    SiteStatus {
+    pub enum SiteStatus {
         /// It takes part.
         Up = "UP",
         /// It is away; its orders wait.
@@ -141,7 +141,7 @@ impl SiteStatus {
 
 words!(
     /// What an order asks for (§1.4).
-    Action {
+    pub enum Action {
         /// Have it.
         Create = "CREATE",
         /// Look whether what you have is right, and get it anew if it is not.
@@ -155,7 +155,7 @@ words!(
 
 words!(
     /// Where a received order stands (§5.3). One that is done is forgotten.
-    OrderState {
+    pub enum OrderState {
         /// It waits for its turn.
         Queued = "QUEUED",
         /// It is being applied.

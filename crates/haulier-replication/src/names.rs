@@ -83,6 +83,16 @@ name!(
     |text| is_site(&text)
 );
 
+impl BucketName {
+    /// A bucket's name from a segment of a path, still percent-encoded (§2.1).
+    ///
+    /// # Errors
+    /// `Invalid`, with the rule.
+    pub fn from_path(segment: &str) -> Result<Self> {
+        Self::new(decode(segment)?)
+    }
+}
+
 impl ObjectName {
     /// An object's name from the rest of a path, still percent-encoded (§2.2, rules 1 to 3).
     ///
@@ -90,6 +100,14 @@ impl ObjectName {
     /// `Invalid`, with the rule.
     pub fn from_path(rest: &str) -> Result<Self> {
         Self::new(decode_path(rest)?)
+    }
+
+    /// An object's name as JSON has it, where nothing is percent-encoded; one leading slash is dropped (§2.2).
+    ///
+    /// # Errors
+    /// `Invalid`, with the rule.
+    pub fn received(text: String) -> Result<Self> {
+        Self::new(text.strip_prefix('/').map(str::to_owned).unwrap_or(text))
     }
 
     /// The name as a part of a path.
@@ -110,6 +128,15 @@ pub(crate) fn prefix_from_path(rest: &str) -> Result<String> {
 
 /// Decodes once and drops one leading slash (§2.2, rules 1 and 2).
 fn decode_path(rest: &str) -> Result<String> {
+    let decoded = decode(rest)?;
+    Ok(decoded.strip_prefix('/').map(str::to_owned).unwrap_or(decoded))
+}
+
+/// Decodes what is percent-encoded, once.
+///
+/// # Errors
+/// `Invalid` for a stray `%` and for what is not UTF-8.
+pub(crate) fn decode(rest: &str) -> Result<String> {
     let stray =
         |at: usize| !rest.as_bytes().get(at + 1..at + 3).is_some_and(|two| two.iter().all(u8::is_ascii_hexdigit));
     if rest.match_indices('%').any(|(at, _)| stray(at)) {
@@ -119,7 +146,7 @@ fn decode_path(rest: &str) -> Result<String> {
     }
     let decoded = percent_decode_str(rest).decode_utf8();
     let decoded = decoded.map_err(|_| Error::invalid("the path is not UTF-8 once it is percent-decoded"))?;
-    Ok(decoded.strip_prefix('/').unwrap_or(&decoded).to_owned())
+    Ok(decoded.into_owned())
 }
 
 fn is_label(text: &str, what: &str) -> Result<()> {

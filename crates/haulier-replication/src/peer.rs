@@ -2,6 +2,9 @@
 //!
 //! Knows no SQL and decides nothing: which site to ask, and what an answer means, the callers know.
 
+mod calls;
+mod source;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +15,9 @@ use reqwest::{Client, Method, RequestBuilder};
 use crate::header;
 use crate::model::{ClientId, Site};
 use crate::vault::IDLE_MAX;
+
+pub(crate) use calls::{Asked, Passed, Said, Taken};
+pub(crate) use source::{Source, plain_body};
 
 /// Contract §4.2.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);

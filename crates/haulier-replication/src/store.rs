@@ -1,12 +1,20 @@
 //! SQL for the tables `replication_*`. Every function takes a `Tx`; none of them decides anything.
 
+pub(crate) mod actions;
 pub(crate) mod buckets;
+pub(crate) mod deliveries;
+pub(crate) mod expired;
+pub(crate) mod findings;
+pub(crate) mod kept;
 pub(crate) mod objects;
 pub(crate) mod orders;
 pub(crate) mod outbox;
 pub(crate) mod ownerships;
+pub(crate) mod runs;
 pub(crate) mod sites;
+pub(crate) mod sweeping;
 pub(crate) mod trash;
+pub(crate) mod uploads;
 
 use haulier_base::{Error, Result};
 use haulier_catalog::Row;

@@ -38,11 +38,13 @@ impl DeliverTask {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct RunTask {
     pub(crate) run: String,
+    /// The run's turn that the task is for.
+    pub(crate) turn: i64,
 }
 
 impl RunTask {
-    pub(crate) fn new_task(run: &str, run_at: Timestamp) -> NewTask {
-        lasting(RUN, run, json!(Self { run: run.to_owned() }), run_at)
+    pub(crate) fn new_task(run: &str, turn: i64, run_at: Timestamp) -> NewTask {
+        lasting(RUN, run, json!(Self { run: run.to_owned(), turn }), run_at)
     }
 }
 

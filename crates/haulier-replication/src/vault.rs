@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
 use haulier_access::Locations;
 use haulier_access::locations::Request;
-use haulier_base::{Checksum, Error, ErrorKind, Result};
+use haulier_base::{Checksum, Error, ErrorKind, Result, Timestamp, id};
 use haulier_mover::{Limits, Move, MoveOptions, NoCheckpoint, Progress, move_object};
 use haulier_storage::connectors::local::LocalStorage;
 use haulier_storage::{
@@ -17,8 +18,9 @@ use haulier_storage::{
     Storage, WriteRequest,
 };
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
-use crate::model::RecordId;
+use crate::model::{BucketName, RecordId};
 
 /// The value of `store` that means a folder of the node's own.
 const FILE: &str = "file";
@@ -65,6 +67,11 @@ impl Vault {
         Location { storage: self.base.storage.clone(), path: self.base.path.join(shard).join(text) }
     }
 
+    /// Where people put files that are to become objects of a bucket; no key of a record begins like that.
+    pub(crate) fn imports(&self, bucket: &BucketName) -> Location {
+        Location { storage: self.base.storage.clone(), path: self.base.path.join("import").join(bucket.as_str()) }
+    }
+
     /// Stores what a client or a peer sends, durable and hashed when this returns. Nothing stays after an error.
     ///
     /// # Errors
@@ -95,6 +102,29 @@ impl Vault {
         storage.read(&path, ReadRequest { start, end, version: None }).await
     }
 
+    /// Reads all bytes and hashes them; none when they are gone.
+    ///
+    /// # Errors
+    /// As the storage says.
+    pub(crate) async fn hash(&self, id: &RecordId) -> Result<Option<Stored>> {
+        let read = match self.read(id, 0, None).await {
+            Ok(read) => read,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let (mut sha, mut size_bytes, mut stream) = (Sha256::new(), 0, read.stream);
+        while let Some(piece) = stream.next().await {
+            let piece = piece?;
+            size_bytes += piece.len() as u64;
+            let hashing = tokio::task::spawn_blocking(move || {
+                sha.update(&piece);
+                sha
+            });
+            sha = hashing.await.map_err(|error| Error::internal("the hashing thread failed").caused_by(error))?;
+        }
+        Ok(Some(Stored { size_bytes, sha256: hex::encode(sha.finalize()) }))
+    }
+
     /// How many bytes there are; none when they are gone.
     ///
     /// # Errors
@@ -116,6 +146,21 @@ impl Vault {
         let Location { storage, path } = self.location(id);
         storage.delete(&path).await?;
         storage.discard(&path, id.as_str(), None).await
+    }
+
+    /// All records that there are bytes of, in no special order and in bounded memory, with the instant at which they
+    /// were written where the storage knows. What lies there under other names is not the room's.
+    ///
+    /// # Errors
+    /// As the storage says.
+    pub(crate) async fn list(&self) -> Result<BoxStream<'static, Result<(RecordId, Option<Timestamp>)>>> {
+        let (vault, listed) = (self.clone(), self.base.storage.list(&self.base.path).await?);
+        let ours = move |found: ListedObject| {
+            let name = found.path.as_str().rsplit('/').next().unwrap_or_default();
+            let id = id::is_canonical_uuid(name).then(|| RecordId::from_text(name))?;
+            (vault.location(&id).path == found.path).then_some((id, found.meta.modified))
+        };
+        Ok(listed.try_filter_map(move |found| std::future::ready(Ok(ours(found)))).boxed())
     }
 }
 
@@ -145,7 +190,14 @@ impl Storage for Body {
     async fn read(&self, _path: &ObjectPath, request: ReadRequest) -> Result<ObjectRead> {
         let stream = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         let stream = stream.ok_or_else(|| Error::invalid("the body of a request was read already"))?;
-        Ok(ObjectRead { meta: ObjectMeta::default(), start: request.start, end: None, stream, handle: None })
+        Ok(ObjectRead {
+            meta: ObjectMeta::default(),
+            start: request.start,
+            end: None,
+            stream,
+            handle: None,
+            crc64: None,
+        })
     }
 
     async fn write(&self, _path: &ObjectPath, _request: WriteRequest) -> Result<Box<dyn ObjectWriter>> {

@@ -1,5 +1,12 @@
 //! The handlers of this room's tasks; each is in a file below.
 
+mod apply;
+mod deliver;
+mod run;
+mod sweep;
+
+pub(crate) use run::answer;
+
 use std::sync::Arc;
 
 use haulier_work::TaskHandler;
@@ -9,11 +16,15 @@ use crate::service::Replication;
 impl Replication {
     /// The handlers of tasks that end: runs.
     pub fn handlers(&self) -> Vec<Arc<dyn TaskHandler>> {
-        Vec::new()
+        vec![Arc::new(run::Runs { room: self.inner.clone() })]
     }
 
     /// The handlers of tasks that do not end: deliveries, the application of orders, the sweeper.
     pub fn attendants(&self) -> Vec<Arc<dyn TaskHandler>> {
-        Vec::new()
+        vec![
+            Arc::new(deliver::Deliver { room: self.clone() }),
+            Arc::new(apply::Apply { room: self.clone() }),
+            Arc::new(sweep::Sweep { room: self.clone() }),
+        ]
     }
 }

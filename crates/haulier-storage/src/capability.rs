@@ -37,4 +37,6 @@ pub struct Capabilities {
     pub rename: bool,
     /// Time and mode of an object are kept, and `set_attributes` works.
     pub attributes: bool,
+    /// Writers compute a checksum of what they are given and send it along, and no byte is taken that differs from it.
+    pub checksums: bool,
 }

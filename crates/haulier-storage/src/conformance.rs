@@ -4,10 +4,12 @@ mod guards;
 mod parts;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::TryStreamExt;
 use haulier_base::ErrorKind;
+use tokio::time::timeout;
 
 use crate::{ObjectPath, ObjectRead, Placement, ReadRequest, Storage, WriteRequest};
 
@@ -19,6 +21,7 @@ pub async fn check(storage: Arc<dyn Storage>, folder: &ObjectPath) {
     assert!(can.read && can.write, "only a storage that can be read and written can be checked");
     publishing(&*storage, &folder.join("published")).await;
     aborting(&*storage, &folder.join("aborted")).await;
+    canceling(&*storage, &folder.join("canceled")).await;
     odd_names(&*storage, folder).await;
     sizes(&*storage, &folder.join("sizes")).await;
     if can.resumable_write {
@@ -100,6 +103,25 @@ async fn aborting(storage: &dyn Storage, path: &ObjectPath) {
     writer.put_at(0, Bytes::from_static(b"dropped")).await.expect("bytes are put");
     writer.abort().await.expect("the writer aborts");
     assert_eq!(bytes_of(storage, path).await, *b"kept");
+}
+
+/// Cut off in the middle of a put: what was there stays, and what was begun can be discarded.
+async fn canceling(storage: &dyn Storage, path: &ObjectPath) {
+    put(storage, path, b"kept").await;
+    for after in [0, 3, 30] {
+        let writer = storage.write(path, request("cancel")).await.expect("a writer opens");
+        let size = writer.part_end(0).map_or(3 << 20, |end| end + end / 2);
+        let bytes = parts::pattern(size);
+        // It may as well come to its end: what counts is that nothing was published.
+        let _cut = timeout(Duration::from_millis(after), parts::fill(&*writer, &bytes, 0)).await;
+        let token = writer.token();
+        drop(writer);
+        assert_eq!(bytes_of(storage, path).await, *b"kept", "after {after} ms");
+        storage.discard(path, "cancel", token.as_deref()).await.expect("leftovers are discarded");
+        assert_eq!(bytes_of(storage, path).await, *b"kept", "after {after} ms");
+    }
+    put(storage, path, b"whole").await;
+    assert_eq!(bytes_of(storage, path).await, *b"whole");
 }
 
 async fn resuming(storage: &dyn Storage, path: &ObjectPath) {

@@ -142,6 +142,10 @@ impl<S: Storage> ObjectWriter for Looking<S> {
         self.inner.put_at(offset, bytes).await
     }
 
+    async fn put_all_at(&self, offset: u64, pieces: Vec<Bytes>) -> Result<()> {
+        self.inner.put_all_at(offset, pieces).await
+    }
+
     async fn copy_within(&self, source: &StoreSource, from: u64, offset: u64, len: u64) -> Result<Option<u64>> {
         self.inner.copy_within(source, from, offset, len).await
     }

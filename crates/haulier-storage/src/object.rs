@@ -172,6 +172,8 @@ pub struct ObjectRead {
     pub stream: ByteStream,
     /// The open file, when the object is a regular local file.
     pub handle: Option<FileHandle>,
+    /// The CRC-64/NVME of the whole object, where its store computed one and tells it along with the bytes.
+    pub crc64: Option<u64>,
 }
 
 impl fmt::Debug for ObjectRead {

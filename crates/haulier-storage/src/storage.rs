@@ -121,6 +121,15 @@ pub trait ObjectWriter: Send + Sync {
     /// Writes bytes at an offset. In order and one at a time, unless `parallel_writes`.
     async fn put_at(&self, offset: u64, bytes: Bytes) -> Result<()>;
 
+    /// Writes pieces that follow each other, as one put.
+    async fn put_all_at(&self, offset: u64, pieces: Vec<Bytes>) -> Result<()> {
+        let whole = match <[Bytes; 1]>::try_from(pieces) {
+            Ok([only]) => only,
+            Err(pieces) => pieces.concat().into(),
+        };
+        self.put_at(offset, whole).await
+    }
+
     /// Where the part that holds an offset ends, for a store that takes whole parts only.
     ///
     /// No put may cross such an end, and only there can a later writer go on. `None`: anywhere.

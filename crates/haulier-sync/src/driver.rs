@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use open::{DriverConfig, Drivers};
 pub(crate) use root::RootClaim;
 
+use crate::mime;
 use crate::model::{Attributes, ContentHash, FileName, Found, OWN_FOLDER, Stamp};
 
 /// Hashed right where they are read; more go to a thread that may block.
@@ -86,26 +87,43 @@ impl Driver {
         }
     }
 
-    /// The hash of exactly the version that was found; none when it is another one by now, or became one meanwhile.
-    pub(crate) async fn read_hash(
+    /// Reads exactly the version that was found; none when it is another one by now, or became one meanwhile.
+    pub(crate) async fn read_whole(
         &self,
         name: &FileName,
         found: &Found,
         stop: &CancellationToken,
-    ) -> Result<Option<ContentHash>> {
+    ) -> Result<Option<Contents>> {
         let request = ReadRequest { version: version_of(&found.stamp), ..ReadRequest::default() };
+        let beginning = Beginning::wanted_of(name);
         let hashed = match self.0.storage.read(&self.path(name), request).await {
-            Ok(read) => hash(read.stream, stop).await,
+            Ok(read) => hash(read.stream, beginning, stop).await,
             Err(error) => Err(error),
         };
-        let (content, size) = match hashed {
+        let (contents, size) = match hashed {
             Ok(hashed) => hashed,
             Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => return Ok(None),
             Err(error) => return Err(error),
         };
         // A file may change behind an open handle.
         let same = size == found.stamp.size_bytes && self.look(name).await?.is_some_and(|now| now.stamp == found.stamp);
-        Ok(same.then_some(content))
+        Ok(same.then_some(contents))
+    }
+
+    /// The type that the beginning of the version that was found tells, where the name tells nothing. What cannot be
+    /// read tells nothing either: whoever needs its bytes will say why.
+    pub(crate) async fn read_kind(&self, name: &FileName, found: &Found) -> Option<&'static str> {
+        let mut beginning = Beginning::wanted_of(name);
+        if beginning.is_enough() {
+            return None;
+        }
+        let end = Some(found.stamp.size_bytes.min(mime::TELLING_BYTES as u64));
+        let request = ReadRequest { version: version_of(&found.stamp), end, ..ReadRequest::default() };
+        let mut stream = self.0.storage.read(&self.path(name), request).await.ok()?.stream;
+        while let Some(bytes) = stream.try_next().await.ok()? {
+            beginning.add(&bytes);
+        }
+        beginning.kind()
     }
 
     /// Everything there is, in any order and in bounded memory. Names that no other entry could hold are reported and
@@ -182,7 +200,45 @@ fn name_of(key: &str, before: &str) -> Option<FileName> {
     }
 }
 
-async fn hash(mut stream: haulier_storage::ByteStream, stop: &CancellationToken) -> Result<(ContentHash, u64)> {
+/// What reading a file told.
+#[derive(Clone, Debug)]
+pub(crate) struct Contents {
+    pub(crate) hash: ContentHash,
+    /// The type that the bytes tell, where the name tells nothing.
+    pub(crate) kind: Option<&'static str>,
+}
+
+/// The first bytes of a file, as far as they are wanted.
+struct Beginning {
+    bytes: Vec<u8>,
+    wanted: usize,
+}
+
+impl Beginning {
+    fn wanted_of(name: &FileName) -> Self {
+        let wanted = if mime::tells_nothing(name.as_str()) { mime::TELLING_BYTES } else { 0 };
+        Self { bytes: Vec::new(), wanted }
+    }
+
+    fn is_enough(&self) -> bool {
+        self.bytes.len() >= self.wanted
+    }
+
+    fn add(&mut self, more: &[u8]) {
+        let missing = self.wanted.saturating_sub(self.bytes.len());
+        self.bytes.extend(more.iter().take(missing));
+    }
+
+    fn kind(&self) -> Option<&'static str> {
+        mime::sniff(&self.bytes)
+    }
+}
+
+async fn hash(
+    mut stream: haulier_storage::ByteStream,
+    mut beginning: Beginning,
+    stop: &CancellationToken,
+) -> Result<(Contents, u64)> {
     let (mut sha, mut size) = (Sha256::new(), 0u64);
     loop {
         let next = tokio::select! {
@@ -192,6 +248,7 @@ async fn hash(mut stream: haulier_storage::ByteStream, stop: &CancellationToken)
         };
         let Some(bytes) = next else { break };
         size += bytes.len() as u64;
+        beginning.add(&bytes);
         if bytes.len() <= INLINE_BYTES {
             sha.update(&bytes);
             continue;
@@ -202,5 +259,6 @@ async fn hash(mut stream: haulier_storage::ByteStream, stop: &CancellationToken)
         });
         sha = hashing.await.map_err(|error| Error::internal("the hashing thread failed").caused_by(error))?;
     }
-    Ok((ContentHash::from_hex(hex::encode(sha.finalize())), size))
+    let hash = ContentHash::from_hex(hex::encode(sha.finalize()));
+    Ok((Contents { hash, kind: beginning.kind() }, size))
 }

@@ -10,7 +10,7 @@ use haulier_base::{Error, ErrorKind, Result, Timestamp};
 use haulier_catalog::Catalog;
 use tokio_util::sync::CancellationToken;
 
-use crate::driver::Driver;
+use crate::driver::{Contents, Driver};
 use crate::model::{ContentHash, Copy, EntryName, Fid, FileName, Found, Observation, Pending, Seen};
 use crate::store::files::{self, Hold};
 
@@ -37,6 +37,13 @@ impl Look {
     /// A look at a name of which nothing more is known.
     pub(crate) fn at(name: FileName) -> Self {
         Self { name, found: None, done: true, read: false }
+    }
+
+    /// Whether it is about what is being fetched to where nothing is: it appears a moment before the index says so,
+    /// and looking any sooner would tell nothing.
+    fn is_of_arrival(&self, copy: Option<&Copy>) -> bool {
+        let fetched = |copy: &Copy| copy.pending == Some(Pending::Fetch) && copy.state.is_none();
+        self.done && !self.read && self.found.is_none() && copy.is_some_and(fetched)
     }
 }
 
@@ -68,10 +75,13 @@ pub(crate) async fn inspect(
     let known = load_known(catalog, at, looks.keys().cloned().collect()).await?;
     let now = catalog.now();
     let mut inspected = Inspected::default();
+    let (arriving, looks): (Vec<_>, Vec<_>) =
+        looks.into_values().partition(|look| look.is_of_arrival(known.get(&look.name.fid())));
+    inspected.again.extend(arriving.into_iter().map(|look| look.name));
     let mut there = Vec::new();
     let mut gone = BTreeSet::new();
     // What the index says was read first, so that what is seen after that is at least as young.
-    let mut looking = stream::iter(looks.into_values())
+    let mut looking = stream::iter(looks)
         .map(|look| {
             let is_known = known.get(&look.name.fid()).is_some_and(|copy| copy.state.is_some());
             async move { (find(driver, &look, is_known).await, look) }
@@ -87,7 +97,7 @@ pub(crate) async fn inspect(
                 Sight::Known => {}
                 Sight::Moving => inspected.again.push(look.name),
                 Sight::Content(content) => {
-                    inspected.observations.push(present(look.name, found, content, copy));
+                    inspected.observations.push(present(look.name, found, content, None, copy));
                 }
                 Sight::Unread => there.push((look, found)),
             },
@@ -110,8 +120,9 @@ pub(crate) async fn inspect(
     };
     let (reads, unread): (Vec<_>, Vec<_>) = there.into_iter().partition(|(look, found)| worth(look, found));
     for (look, found) in unread {
+        let kind = driver.read_kind(&look.name, &found).await;
         let copy = known.get(&look.name.fid());
-        inspected.observations.push(present(look.name, found, None, copy));
+        inspected.observations.push(present(look.name, found, None, kind, copy));
     }
     read_all(driver, reads, &known, stop, &mut inspected).await?;
     Ok(inspected)
@@ -173,7 +184,7 @@ async fn read_all(
 ) -> Result<()> {
     let mut reading = stream::iter(reads.into_iter().map(Ok))
         .map_ok(|(look, found)| async move {
-            let read = driver.read_hash(&look.name, &found, stop).await;
+            let read = driver.read_whole(&look.name, &found, stop).await;
             match read {
                 Err(error) if error.kind() == ErrorKind::Canceled || error.kind() == ErrorKind::LostLease => Err(error),
                 read => Ok((look.name, found, read)),
@@ -182,10 +193,10 @@ async fn read_all(
         .try_buffered(AT_ONCE);
     while let Some((name, found, read)) = reading.try_next().await? {
         match read {
-            Ok(Some(content)) => {
+            Ok(Some(Contents { hash, kind })) => {
                 inspected.bytes_read += found.stamp.size_bytes;
                 let copy = known.get(&name.fid());
-                inspected.observations.push(present(name, found, Some(content), copy));
+                inspected.observations.push(present(name, found, Some(hash), kind, copy));
             }
             Ok(None) => inspected.again.push(name),
             Err(error) => inspected.faults.push((name, error)),
@@ -194,6 +205,13 @@ async fn read_all(
     Ok(())
 }
 
-fn present(name: FileName, found: Found, content: Option<ContentHash>, copy: Option<&Copy>) -> Observation {
-    Observation { name, seen: Seen::Present { found, content }, known: copy.and_then(Copy::stamp).cloned() }
+fn present(
+    name: FileName,
+    found: Found,
+    content: Option<ContentHash>,
+    kind: Option<&str>,
+    copy: Option<&Copy>,
+) -> Observation {
+    let seen = Seen::Present { found, content, kind: kind.map(str::to_owned) };
+    Observation { name, seen, known: copy.and_then(Copy::stamp).cloned() }
 }

@@ -1,4 +1,6 @@
-//! The type of a file, guessed from its name (§1.2, §3.1). Pure; nothing is read.
+//! The type of a file (§1.2, §3.1): told by its name where that says something, else by how its bytes begin. Pure.
+//!
+//! The name goes first because it is known before anything is read, and means what its owner meant.
 
 /// What nothing is known about.
 const UNKNOWN: &str = "application/octet-stream";
@@ -39,6 +41,27 @@ pub(crate) fn guess(name: &str) -> Guess {
     Guess { kind: kind.unwrap_or(UNKNOWN), packing }
 }
 
+/// How many bytes from the beginning of a file tell its type.
+pub(crate) const TELLING_BYTES: usize = 8 << 10;
+
+/// Whether a name says nothing of what the bytes are, so that they have to be asked.
+pub(crate) fn tells_nothing(name: &str) -> bool {
+    guess(name) == Guess { kind: UNKNOWN, packing: None }
+}
+
+/// The type that the beginning of a file tells; none when it tells nothing either.
+pub(crate) fn sniff(beginning: &[u8]) -> Option<&'static str> {
+    infer::get(beginning).map(|found| found.mime_type())
+}
+
+/// The type by the name, or the one that the bytes tell where the name says nothing.
+pub(crate) fn kind_of<'a>(name: &str, told: Option<&'a str>) -> &'a str {
+    match told.filter(|_| tells_nothing(name)) {
+        Some(told) => told,
+        None => guess(name).kind,
+    }
+}
+
 /// As [`guess`], for a name that surely is no short form.
 fn guess_of(name: &str) -> Guess {
     let mut endings = endings(name);
@@ -64,6 +87,20 @@ fn find(table: &[(&'static str, &'static str)], ending: &str) -> Option<&'static
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_tell_where_the_name_says_nothing() {
+        let png = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR";
+        assert_eq!(sniff(png), Some("image/png"));
+        assert_eq!(sniff(b"%PDF-1.7"), Some("application/pdf"));
+        assert_eq!(sniff(b"just some words"), None);
+        assert_eq!(sniff(b""), None);
+        assert_eq!(kind_of("scan", sniff(png)), "image/png");
+        assert_eq!(kind_of("scan.bin", sniff(png)), "image/png", "an ending that says nothing");
+        assert_eq!(kind_of("scan.txt", sniff(png)), "text/plain", "the name goes first");
+        assert_eq!(kind_of("scan.gz", sniff(png)), "application/gzip");
+        assert_eq!(kind_of("scan", None), UNKNOWN);
+    }
 
     #[test]
     fn types_come_from_endings() {

@@ -181,6 +181,8 @@ pub enum Seen {
         found: Found,
         /// The hash of exactly these bytes; none when they were not read.
         content: Option<ContentHash>,
+        /// The type that their beginning tells, where the name tells none and somebody looked.
+        kind: Option<String>,
     },
     /// It is not.
     Missing,
@@ -213,6 +215,8 @@ pub struct FileRecord {
     pub attributes: Attributes,
     /// None when the bytes were not read yet: then only a copy of the same `number` is known to be equal.
     pub content: Option<ContentHash>,
+    /// The type that the bytes tell, such as `image/png`, where the name tells none.
+    pub kind: Option<String>,
     /// What the versions before this one held.
     pub past: Past,
     /// The entry that the version came from.
@@ -224,9 +228,9 @@ pub struct FileRecord {
 }
 
 /// What the last versions of a file held: a copy of one of them that we wrote ourselves, and did not live to record, is
-/// told from a change by it.
+/// told from a change by it. Each with its number, oldest first: only what was on its way to an entry can be that.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Past(Vec<String>);
+pub struct Past(Vec<(u64, String)>);
 
 impl Past {
     /// How many versions are remembered.
@@ -234,28 +238,33 @@ impl Past {
     /// How much of each hash: enough for the versions of one file.
     const DIGITS: usize = 16;
 
-    /// Reads what [`Past::to_text`] wrote.
+    /// Reads what [`Past::to_text`] wrote; leaves out what it did not.
     pub fn from_text(text: &str) -> Self {
-        Self(text.split_whitespace().map(str::to_owned).collect())
+        let version = |part: &str| {
+            let (number, digits) = part.split_once(':')?;
+            Some((number.parse().ok()?, digits.to_owned()))
+        };
+        Self(text.split_whitespace().filter_map(version).collect())
     }
 
-    /// The beginnings of the hashes, oldest first, with spaces between them.
+    /// Numbers and the beginnings of the hashes, oldest first, with spaces between them.
     pub fn to_text(&self) -> String {
-        self.0.join(" ")
+        let versions: Vec<_> = self.0.iter().map(|(number, digits)| format!("{number}:{digits}")).collect();
+        versions.join(" ")
     }
 
     /// Remembers one more.
-    pub fn push(&mut self, content: &ContentHash) {
+    pub fn push(&mut self, number: u64, content: &ContentHash) {
         let digits = Self::digits(content);
-        self.0.retain(|past| past != digits);
-        self.0.push(digits.to_owned());
+        self.0.retain(|(_, past)| past != digits);
+        self.0.push((number, digits.to_owned()));
         let surplus = self.0.len().saturating_sub(Self::VERSIONS);
         self.0.drain(..surplus);
     }
 
-    /// Whether an earlier version held this.
-    pub fn holds(&self, content: &ContentHash) -> bool {
-        self.0.iter().any(|past| past == Self::digits(content))
+    /// Whether a version after this one held this.
+    pub fn holds_after(&self, number: u64, content: &ContentHash) -> bool {
+        self.0.iter().any(|(past, digits)| *past > number && digits == Self::digits(content))
     }
 
     fn digits(content: &ContentHash) -> &str {
@@ -301,9 +310,9 @@ pub struct Copy {
     pub owner: bool,
     /// What is there; none when nothing is.
     pub state: Option<CopyState>,
-    /// The version that this entry last agreed with. A change made here on top of any other than the current one is a
-    /// conflict. 0 with something there: these bytes are nobody else's and no version of the file, so they are set
-    /// aside before they are replaced.
+    /// The version that this entry last agreed with: those on their way here are later ones. A change made here on top
+    /// of any other than the current one is a conflict. 0 with something there: these bytes are nobody else's and no
+    /// version of the file, so they are set aside before they are replaced.
     pub number: u64,
     /// What is to be done.
     pub pending: Option<Pending>,
@@ -356,6 +365,16 @@ pub struct Subject<'a> {
     pub size_bytes: u64,
     /// When the bytes were last changed.
     pub modified_at: Option<Timestamp>,
+    /// The type that the bytes tell, where the name tells none.
+    pub kind: Option<&'a str>,
+}
+
+impl<'a> Subject<'a> {
+    /// A version of a file.
+    pub fn of(record: &'a FileRecord) -> Self {
+        let FileRecord { name, size_bytes, attributes, kind, .. } = record;
+        Self { name, size_bytes: *size_bytes, modified_at: attributes.modified_at, kind: kind.as_deref() }
+    }
 }
 
 /// Says which entries should own a file that changed at one of them (§3.2).

@@ -124,12 +124,15 @@ impl Rule {
 struct Asked<'a> {
     file: Subject<'a>,
     path: String,
-    guess: mime::Guess,
+    kind: &'a str,
+    packing: Option<&'static str>,
 }
 
 impl<'a> Asked<'a> {
     fn new(file: Subject<'a>) -> Self {
-        Self { file, path: format!("/{}", file.name), guess: mime::guess(file.name.as_str()) }
+        let name = file.name.as_str();
+        let (kind, packing) = (mime::kind_of(name, file.kind), mime::guess(name).packing);
+        Self { file, path: format!("/{name}"), kind, packing }
     }
 }
 
@@ -150,9 +153,9 @@ impl WhyNot {
         let modified = || asked.file.modified_at.map_or_else(|| "not known".to_owned(), |at| at.to_string());
         match self {
             Self::Path => format!("path: does not match the beginning of {:?}", asked.path),
-            Self::Mime => match asked.guess.packing {
-                None => format!("mime: the type is {}", asked.guess.kind),
-                Some(packing) => format!("mime: the type is {}, packed as {packing}", asked.guess.kind),
+            Self::Mime => match asked.packing {
+                None => format!("mime: the type is {}", asked.kind),
+                Some(packing) => format!("mime: the type is {}, packed as {packing}", asked.kind),
             },
             Self::Glob => format!("glob: does not match {:?}", asked.file.name.as_str()),
             Self::MinSize => format!("min_size: the size is {} bytes", asked.file.size_bytes),
@@ -165,10 +168,10 @@ impl WhyNot {
 
 impl Match {
     fn why_not(&self, asked: &Asked<'_>) -> Option<WhyNot> {
-        let (file, guess) = (&asked.file, asked.guess);
+        let file = &asked.file;
         // The leftmost match is at the beginning exactly when there is one at the beginning.
         let path = |path: &Regex| path.find(&asked.path).is_some_and(|found| found.start() == 0);
-        let mime = |types: &GlobSet| types.is_match(guess.kind) || guess.packing.is_some_and(|p| types.is_match(p));
+        let mime = |types: &GlobSet| types.is_match(asked.kind) || asked.packing.is_some_and(|p| types.is_match(p));
         let after = |bound: Timestamp| file.modified_at.is_some_and(|at| at >= bound);
         let before = |bound: Timestamp| file.modified_at.is_some_and(|at| at < bound);
         let held = [

@@ -1,5 +1,6 @@
-//! What tests share: both databases and a clock that is moved by hand. Knows no room.
+//! What tests share: both databases, a clock that is moved by hand, requests without a network. Knows no room.
 
 pub mod catalog;
 pub mod clock;
 pub mod crash;
+pub mod web;

@@ -67,6 +67,7 @@ impl App {
         let place = Place { site: config.site.clone(), data_dir: config.data_dir.clone() };
         let replication =
             Replication::new(catalog.clone(), locations.clone(), config.replication.clone(), place).await?;
+        metrics.with_registry(|registry| replication.metrics().register(registry));
         let (authenticator, readiness) = (authenticator(config)?, Readiness::new(catalog.clone()));
         let backups = Backups::new(catalog.clone());
         Ok(Self { catalog, metrics, readiness, authenticator, transfers, syncs, replication, backups, locations })

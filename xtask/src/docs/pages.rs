@@ -41,6 +41,7 @@ const ABILITIES: &[(&str, &str)] = &[
     ("guarded_write", "replaces, in one step, only the version that it was told of; others look right before"),
     ("rename", "renames an object without moving its bytes, and so keeps old versions"),
     ("attributes", "keeps the time and mode that an object is given"),
+    ("checksums", "is sent a checksum along with the bytes, and takes none that differ from it"),
     ("store_copy", "copies within itself, without the bytes passing through Haulier"),
 ];
 

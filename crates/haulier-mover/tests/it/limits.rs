@@ -28,7 +28,7 @@ impl Storage for Endless {
         let (start, end) = (request.start, request.end.unwrap_or(LONGEST).min(LONGEST));
         let left = usize::try_from(end - start).unwrap();
         let stream = stream::iter([Ok(Bytes::from(vec![7; left]))]).boxed();
-        Ok(ObjectRead { meta: self.stat(path).await?, start, end: Some(end), stream, handle: None })
+        Ok(ObjectRead { meta: self.stat(path).await?, start, end: Some(end), stream, handle: None, crc64: None })
     }
 
     async fn write(&self, _: &ObjectPath, _: WriteRequest) -> Result<Box<dyn ObjectWriter>> {

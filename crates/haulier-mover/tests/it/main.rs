@@ -9,6 +9,7 @@ mod over;
 mod parts;
 mod perilous;
 mod silence;
+mod sums;
 
 use std::future::pending;
 use std::sync::{Arc, Mutex};

@@ -21,21 +21,22 @@ const PART: u64 = 100_000;
 
 /// A store with uploads in parts, like an object store: a part is kept when its last byte is put.
 #[derive(Clone)]
-struct PartStore {
-    objects: MemoryStore,
-    seen: Arc<Mutex<Seen>>,
+pub(crate) struct PartStore {
+    pub(crate) objects: MemoryStore,
+    pub(crate) seen: Arc<Mutex<Seen>>,
 }
 
 #[derive(Default)]
-struct Seen {
-    put_bytes: u64,
+pub(crate) struct Seen {
+    pub(crate) put_bytes: u64,
     copied_bytes: u64,
-    corrupt: bool,
+    /// Whether it holds, or tells of, other bytes than it was given.
+    pub(crate) corrupt: bool,
     checksums: bool,
 }
 
 impl PartStore {
-    fn new(checksums: bool) -> Self {
+    pub(crate) fn new(checksums: bool) -> Self {
         Self { objects: MemoryStore::new(), seen: Arc::new(Mutex::new(Seen { checksums, ..Seen::default() })) }
     }
 }
@@ -54,6 +55,7 @@ impl Storage for PartStore {
             read_back: false,
             cheap_read_back: false,
             in_place: false,
+            checksums: self.seen.lock().unwrap().checksums,
             ..self.objects.capabilities()
         }
     }
@@ -63,7 +65,11 @@ impl Storage for PartStore {
     }
 
     async fn read(&self, path: &ObjectPath, request: ReadRequest) -> Result<ObjectRead> {
-        self.objects.read(path, request).await
+        let whole = request.start == 0 && request.end.is_none();
+        let read = self.objects.read(path, request).await?;
+        let (seen, bytes) = (self.seen.lock().unwrap(), self.objects.find(path).unwrap());
+        let crc64 = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, &bytes) ^ u64::from(seen.corrupt);
+        Ok(ObjectRead { crc64: (whole && seen.checksums).then_some(crc64), ..read })
     }
 
     async fn write(&self, path: &ObjectPath, request: WriteRequest) -> Result<Box<dyn ObjectWriter>> {

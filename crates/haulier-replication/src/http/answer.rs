@@ -1,16 +1,20 @@
 //! What every route of this room does alike: who is asking, the operation id, and how a refusal looks (contract §1).
 
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
-use axum::middleware::Next;
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use haulier_access::Caller;
 use haulier_base::{Error, ErrorKind, Result, id};
 use haulier_http::problem::Problem;
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::header;
 use crate::model::ClientId;
+use crate::service::Replication;
+use crate::service::denial::{Denial, Why};
 
 /// Longest error header, bytes (§1.2).
 const ERROR_BYTES_MAX: usize = 512;
@@ -64,6 +68,17 @@ impl Refusal {
     }
 }
 
+impl From<Denial> for Refusal {
+    fn from(denial: Denial) -> Self {
+        let status = match denial.why {
+            Why::Kind => None,
+            Why::Gone => Some(StatusCode::GONE),
+            Why::Occupied => Some(StatusCode::NOT_ACCEPTABLE),
+        };
+        Self { error: denial.error, status }
+    }
+}
+
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let problem = Problem::of(&self.error);
@@ -80,18 +95,50 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// Lays the conventions around the routes of one part: the operation id, the module, and the error header on every
-/// answer of 400 or more, those of the router included.
-pub(crate) async fn around(State(module): State<Module>, mut request: Request, next: Next) -> Response {
+/// Lays the conventions around the routes of one part; see [`around`].
+pub(crate) fn dressed(routes: OpenApiRouter<Replication>, module: Module) -> OpenApiRouter<Replication> {
+    let (router, described) = routes.split_for_parts();
+    let router = router.method_not_allowed_fallback(wrong_method).layer(from_fn_with_state(module, around));
+    let mut dressed = OpenApiRouter::from(router);
+    *dressed.get_openapi_mut() = described;
+    dressed
+}
+
+async fn wrong_method(request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    discard(&parts, body).await;
+    let error = Error::invalid(format!("{} is not possible on {}", parts.method, parts.uri.path()));
+    Refusal::with(StatusCode::METHOD_NOT_ALLOWED, error).into_response()
+}
+
+/// Reads and drops the body of a request that is refused, so that its sender sees the answer. One that waits for
+/// leave to send gets the answer instead of the leave.
+pub(crate) async fn discard(parts: &Parts, body: Body) {
+    if !parts.headers.contains_key(axum::http::header::EXPECT) {
+        haulier_http::discard_rest(body).await;
+    }
+}
+
+/// The conventions: nobody unknown comes further, the operation id, the module, and the error header on every answer
+/// of 400 or more, those of the router included.
+async fn around(State(module): State<Module>, request: Request, next: Next) -> Response {
     let op_id = op_id(request.headers());
     let head = request.method() == Method::HEAD;
-    request.extensions_mut().insert(OpId(op_id.clone()));
-    let mut response = next.run(request).await;
+    let (mut parts, body) = request.into_parts();
+    parts.extensions.insert(OpId(op_id.clone()));
+    let mut response = match Caller::from_parts(&parts) {
+        Ok(_) => next.run(Request::from_parts(parts, body)).await,
+        Err(unknown) => {
+            discard(&parts, body).await;
+            Refusal::from(unknown).into_response()
+        }
+    };
     let status = response.status();
     let headers = response.headers_mut();
     headers.insert(header::MODULE, HeaderValue::from_static(module.as_str()));
     if let Ok(value) = HeaderValue::from_str(&op_id) {
-        headers.insert(header::OP_ID, value);
+        // A route may know a better one.
+        headers.entry(header::OP_ID).or_insert(value);
     }
     if status.is_client_error() || status.is_server_error() {
         let said = headers.remove(header::ERROR);

@@ -6,6 +6,7 @@ use haulier_catalog::{Tx, queue};
 use super::{Replication, place_of};
 use crate::config::NewSite;
 use crate::store::sites::{self, SiteRow};
+use crate::store::uploads;
 use crate::tasks::{APPLY, DELIVER, DeliverTask, SWEEP, only_task};
 
 impl Replication {
@@ -38,6 +39,7 @@ impl Replication {
                 ensure_delivery(&mut tx, &row.site.id).await?;
             }
         }
+        uploads::release_others(&mut tx, &inner.holder).await?;
         for kind in [APPLY, SWEEP] {
             if queue::find_by_subject(&mut tx, kind).await?.is_empty() {
                 let task = only_task(kind, tx.now());

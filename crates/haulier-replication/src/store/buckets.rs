@@ -67,12 +67,6 @@ pub(crate) async fn list_of(tx: &mut Tx, client: &ClientId, after: &str, limit: 
     tx.fetch_all(LIST, args).await?.iter().map(bucket).collect()
 }
 
-/// Forgets a record.
-pub(crate) async fn delete(tx: &mut Tx, name: &BucketName) -> Result<()> {
-    const DELETE: Sql = Sql::both("DELETE FROM replication_buckets WHERE name = $1");
-    tx.execute(DELETE, args![name.as_str()]).await.map(|_| ())
-}
-
 fn bucket(row: &Row) -> Result<Bucket> {
     Ok(Bucket {
         name: BucketName::stored(row.text("name")?),

@@ -56,6 +56,12 @@ pub(crate) async fn replace(tx: &mut Tx, from: (&RecordId, Status), object: &Obj
     }
 }
 
+/// Whether somebody is really storing something under a record's id, and did not die over it.
+pub(crate) async fn is_uploading(tx: &mut Tx, id: &RecordId) -> Result<bool> {
+    const UPLOADING: Sql = Sql::both("SELECT id FROM replication_uploads WHERE id = $1");
+    Ok(tx.fetch_optional(UPLOADING, args![id.as_str()]).await?.is_some())
+}
+
 /// Up to `limit` records of a bucket whose names are above `after` and start with `prefix`, in the order of names.
 pub(crate) async fn page(
     tx: &mut Tx,
@@ -133,7 +139,7 @@ fn changed_meanwhile(object: &Object) -> Error {
     Error::conflict(format!("the object {} of the bucket {} changed meanwhile", object.name, object.bucket))
 }
 
-fn object(row: &Row) -> Result<Object> {
+pub(super) fn object(row: &Row) -> Result<Object> {
     let metadata = serde_json::from_str(&row.text("metadata")?)
         .map_err(|error| Error::corrupt("column \"metadata\" is no JSON object of texts").caused_by(error))?;
     Ok(Object {

@@ -24,3 +24,10 @@ pub(crate) async fn delete(tx: &mut Tx, id: &RecordId) -> Result<()> {
     const DELETE: Sql = Sql::both("DELETE FROM replication_trash WHERE id = $1");
     tx.execute_later(DELETE, args![id.as_str()]).await
 }
+
+/// Puts an id behind the others, because its bytes cannot be removed now.
+pub(crate) async fn postpone(tx: &mut Tx, id: &RecordId) -> Result<()> {
+    const POSTPONE: Sql = Sql::both("UPDATE replication_trash SET since = $2 WHERE id = $1");
+    let now = tx.now();
+    tx.execute_later(POSTPONE, args![id.as_str(), now]).await
+}

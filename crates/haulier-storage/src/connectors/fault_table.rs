@@ -22,12 +22,16 @@ use crate::{Flushed, Location, ReadRequest, StorageConfig, Storages, WriteReques
 const MIB: u64 = 1 << 20;
 /// How long nothing may move.
 const STALL: Duration = Duration::from_millis(2500);
+/// The same where somebody falls silent, which is waited for again and again.
+const STALL_IN_SILENCE: Duration = Duration::from_millis(1500);
 /// No attempt takes longer: twenty stalls are what a store may take to join parts.
 const LIMIT: Duration = Duration::from_secs(80);
 const ATTEMPTS: u32 = 8;
 const LABEL: &str = "faults";
 /// Cases at once.
 const AT_ONCE: usize = 3;
+/// The same of those that do little but wait.
+const SILENT_AT_ONCE: usize = 12;
 
 /// Opens an object through an address.
 type Open = Box<dyn Fn(&Storages, &str, &str) -> Location + Send + Sync>;
@@ -54,8 +58,9 @@ fn settings(variable: &str) -> Value {
 }
 
 impl Row {
-    fn through(&self, address: &str, key: &str) -> Location {
-        let config = StorageConfig { allow_private: true, stall: STALL, ..StorageConfig::default() };
+    fn through(&self, address: &str, key: &str, silent: bool) -> Location {
+        let stall = if silent { STALL_IN_SILENCE } else { STALL };
+        let config = StorageConfig { allow_private: true, stall, ..StorageConfig::default() };
         (self.open)(&Storages::new(config).unwrap(), address, key)
     }
 
@@ -230,16 +235,23 @@ async fn held(row: &Row, key: &str) -> Vec<u8> {
 /// Every request of an upload or a download is spoilt once, in every way.
 async fn each_request(row: &Row, up: bool, name: &str) {
     let bytes = pattern(row.size);
-    for fault in WEB_FAULTS {
-        let cases = (0..40).map(|after| spoil(row, &bytes, fault, after, up, name));
-        let mut met = stream::iter(cases).buffered(AT_ONCE);
-        // The first case that meets no fault had fewer requests than that.
-        let mut count = 0;
-        while met.next().await.expect("an upload has fewer requests") {
-            count += 1;
+    let each = |fault: WebFault| {
+        let bytes = &bytes;
+        async move {
+            let cases = (0..40).map(|after| spoil(row, bytes, fault, after, up, name));
+            let at_once = if fault.is_silent() { SILENT_AT_ONCE } else { AT_ONCE };
+            let mut met = stream::iter(cases).buffered(at_once);
+            // The first case that meets no fault had fewer requests than that.
+            let mut count = 0;
+            while met.next().await.expect("an upload has fewer requests") {
+                count += 1;
+            }
+            assert!(count > 0, "{fault:?} was never met");
         }
-        assert!(count > 0, "{fault:?} was never met");
-    }
+    };
+    let (silent, loud): (Vec<_>, Vec<_>) = WEB_FAULTS.into_iter().partition(|fault| fault.is_silent());
+    let loud = stream::iter(loud).for_each(each);
+    tokio::join!(loud, stream::iter(silent).for_each_concurrent(None, each));
 }
 
 /// Whether there was such a request.
@@ -248,7 +260,7 @@ async fn spoil(row: &Row, bytes: &Bytes, fault: WebFault, after: usize, up: bool
     let case = format!("{name} {fault:?} of request {after}");
     let spoilt = Spoilt { fault, text: "", after, once: true };
     let line = FaultyWeb::start(&row.server, spoilt).await;
-    let location = row.through(&line.address, &key);
+    let location = row.through(&line.address, &key, fault.is_silent());
     if up {
         upload(&location, bytes, &mut Point::default()).await.unwrap_or_else(|error| panic!("{case}: {error:?}"));
         assert!(held(row, &key).await == *bytes, "{case}");
@@ -284,7 +296,7 @@ async fn broken_for_good(row: &Row, name: &str) {
             let key = format!("broken-{name}-{fault:?}-{after}-{}", std::process::id());
             let spoilt = Spoilt { fault, text: "", after, once: false };
             let line = FaultyWeb::start(&row.server, spoilt).await;
-            let location = row.through(&line.address, &key);
+            let location = row.through(&line.address, &key, false);
             let mut point = Point::default();
             let outcome = timeout(LIMIT, try_upload(&location, bytes, &mut point)).await.expect("it ends in time");
             let error = outcome.expect_err("nothing works any more");
@@ -342,29 +354,36 @@ fn places(total: u64) -> Vec<u64> {
 #[tokio::test]
 async fn sftp_survives_every_fault_in_many_places() {
     let row = sftp();
+    let bytes = pattern(row.size);
+    let mut cases = Vec::new();
     for up in [true, false] {
-        let bytes = pattern(row.size);
         let whole = FaultyLine::start(&row.server, u64::MAX, Then::Cut).await;
-        let totals = sftp_case(&row, &whole, &bytes, up, "whole").await;
-        let cases = [(Way::Up, totals.0), (Way::Down, totals.1)].into_iter().flat_map(|(way, total)| {
-            let faults = [Then::Reset, Then::Cut, Then::Silence];
-            faults.into_iter().flat_map(move |then| places(total).into_iter().map(move |place| (way, then, place)))
-        });
-        let (row, bytes) = (&row, &bytes);
-        let running = cases.map(|(way, then, place)| async move {
-            let line = FaultyLine::start_once(&row.server, way, place, then).await;
-            sftp_case(row, &line, bytes, up, &format!("{way:?}-{then:?}-{place}")).await;
-            line.struck()
-        });
-        let struck: Vec<bool> = stream::iter(running.collect::<Vec<_>>()).buffer_unordered(AT_ONCE).collect().await;
+        let totals = sftp_case(&row, &whole, &bytes, up, "whole", false).await;
+        for (way, total) in [(Way::Up, totals.0), (Way::Down, totals.1)] {
+            for then in [Then::Reset, Then::Cut, Then::Silence] {
+                cases.extend(places(total).into_iter().map(|place| (up, way, then, place)));
+            }
+        }
+    }
+    let (row, bytes) = (&row, &bytes);
+    let each = |(up, way, then, place): (bool, Way, Then, u64)| async move {
+        let line = FaultyLine::start_once(&row.server, way, place, then).await;
+        sftp_case(row, &line, bytes, up, &format!("{way:?}-{then:?}-{place}"), then == Then::Silence).await;
+        line.struck()
+    };
+    let (silent, loud): (Vec<_>, Vec<_>) = cases.into_iter().partition(|(_, _, then, _)| *then == Then::Silence);
+    let silent = stream::iter(silent).map(each).buffer_unordered(SILENT_AT_ONCE).collect::<Vec<bool>>();
+    let loud = stream::iter(loud).map(each).buffer_unordered(AT_ONCE).collect::<Vec<bool>>();
+    let (silent, loud) = tokio::join!(silent, loud);
+    for struck in [silent, loud] {
         assert!(struck.iter().filter(|struck| **struck).count() > struck.len() / 2, "{struck:?}");
     }
 }
 
 /// One copy over a line; how many bytes passed.
-async fn sftp_case(row: &Row, line: &FaultyLine, bytes: &Bytes, up: bool, case: &str) -> (u64, u64) {
+async fn sftp_case(row: &Row, line: &FaultyLine, bytes: &Bytes, up: bool, case: &str, silent: bool) -> (u64, u64) {
     let key = format!("faults-{up}-{case}-{}", std::process::id());
-    let location = row.through(&line.address, &key);
+    let location = row.through(&line.address, &key, silent);
     if up {
         upload(&location, bytes, &mut Point::default()).await.unwrap_or_else(|error| panic!("up {case}: {error:?}"));
         assert!(held(row, &key).await == *bytes, "up {case}");

@@ -46,6 +46,13 @@ pub(crate) const WEB_FAULTS: [WebFault; 9] = [
     WebFault::Twice,
 ];
 
+impl WebFault {
+    /// Whether nothing tells of it but that nothing comes.
+    pub(crate) fn is_silent(self) -> bool {
+        matches!(self, Self::SilentRequest | Self::SilentAnswer)
+    }
+}
+
 /// What a busy server asks for.
 pub(crate) const BUSY_WAIT: Duration = Duration::from_secs(1);
 

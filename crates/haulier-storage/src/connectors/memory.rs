@@ -179,6 +179,7 @@ impl Storage for MemoryStore {
             guarded_write: true,
             rename: true,
             attributes: true,
+            checksums: false,
         }
     }
 
@@ -195,7 +196,7 @@ impl Storage for MemoryStore {
         let chunks =
             std::iter::from_fn(move || (!rest.is_empty()).then(|| Ok(rest.split_to(rest.len().min(CHUNK_BYTES)))));
         let stream = stream::iter(chunks).boxed();
-        Ok(ObjectRead { meta, start: range.start, end: Some(range.end), stream, handle: None })
+        Ok(ObjectRead { meta, start: range.start, end: Some(range.end), stream, handle: None, crc64: None })
     }
 
     async fn write(&self, path: &ObjectPath, request: WriteRequest) -> Result<Box<dyn ObjectWriter>> {

@@ -186,6 +186,13 @@ impl ObjectWriter for Writer {
         Ok(())
     }
 
+    async fn put_all_at(&self, offset: u64, pieces: Vec<Bytes>) -> Result<()> {
+        let len = pieces.iter().map(|piece| piece.len() as u64).sum();
+        self.meters.note(self.inner.put_all_at(offset, pieces).await)?;
+        add(&self.meters.written_bytes, len);
+        Ok(())
+    }
+
     async fn copy_range(&self, source: &FileHandle, source_offset: u64, offset: u64, len: u64) -> Result<Option<u64>> {
         let copied = self.meters.note(self.inner.copy_range(source, source_offset, offset, len).await)?;
         add(&self.meters.written_bytes, copied.unwrap_or(0));

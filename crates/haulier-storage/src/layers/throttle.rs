@@ -162,6 +162,11 @@ impl ObjectWriter for Writer {
         self.inner.put_at(offset, bytes).await
     }
 
+    async fn put_all_at(&self, offset: u64, pieces: Vec<Bytes>) -> Result<()> {
+        self.pace.take(pieces.iter().map(|piece| piece.len() as u64).sum()).await;
+        self.inner.put_all_at(offset, pieces).await
+    }
+
     async fn copy_range(&self, source: &FileHandle, source_offset: u64, offset: u64, len: u64) -> Result<Option<u64>> {
         let copied = self.inner.copy_range(source, source_offset, offset, len).await?;
         self.pace.take(copied.unwrap_or(0)).await;

@@ -152,7 +152,8 @@ impl Hands<'_> {
             return Ok(Ok(kept()));
         };
         let Some(taken) = self.driver.look(aside).await? else { return Ok(Ok(Old::Aside)) };
-        let content = self.driver.read_hash(aside, &taken, &CancellationToken::new()).await?;
+        let contents = self.driver.read_whole(aside, &taken, &CancellationToken::new()).await?;
+        let content = contents.map(|contents| contents.hash);
         if content.is_some() && content == there.content {
             // It was put aside before we were cut off, or is there for another reason: it is kept.
             return Ok(Ok(kept()));

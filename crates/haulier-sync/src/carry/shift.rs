@@ -144,13 +144,24 @@ impl<'h> Shift<'h> {
             if *sort == Pending::Delete && self.cursor.after.is_none() && fetching {
                 return Ok(());
             }
-            let mut tx = self.hands.carrier.catalog.read().await?;
-            if *sort == Pending::Fetch {
-                self.hands.set_active(entries::active(&mut tx).await?);
-                let leaving = copies::page_pending(&mut tx, self.hands.at, Pending::Delete, None, 1).await?;
-                self.hands.leaving.store(!leaving.is_empty(), Ordering::Relaxed);
+            let (mut tx, at) = (self.hands.carrier.catalog.read().await?, self.hands.at);
+            let page = copies::page_pending(&mut tx, at, *sort, self.cursor.after.as_ref(), PAGE).await?;
+            // What is renamed is given as two things at once: who sees one of them asks for the other after that.
+            match sort {
+                Pending::Fetch => {
+                    self.hands.set_active(entries::active(&mut tx).await?);
+                    let leaving = !copies::due(&mut tx, at, Pending::Delete, 1).await?.is_empty();
+                    self.hands.leaving.store(leaving, Ordering::Relaxed);
+                }
+                Pending::Delete => {
+                    let fetches = copies::due(&mut tx, at, Pending::Fetch, self.busy.len() + 1).await?;
+                    if fetches.iter().any(|fid| !self.busy.contains_key(fid)) {
+                        self.cursor = Cursor::default();
+                        continue;
+                    }
+                }
+                Pending::Touch => {}
             }
-            let page = copies::page_pending(&mut tx, self.hands.at, *sort, self.cursor.after.as_ref(), PAGE).await?;
             drop(tx);
             match page.last() {
                 Some(last) => self.cursor.after = Some(last.fid.clone()),

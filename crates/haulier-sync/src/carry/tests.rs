@@ -18,6 +18,7 @@ use serde_json::json;
 use super::*;
 use crate::driver::{DriverConfig, Drivers};
 use crate::store::rules::{self, RuleLists};
+use crate::tasks::prune_task;
 
 const EYES: &str = "sync.test.eyes";
 /// Longer than a lease.
@@ -147,6 +148,7 @@ impl<'a> Scene<'a> {
     fn runner(&self, wrap: impl Fn(Arc<dyn TaskHandler>) -> Arc<dyn TaskHandler>) -> Runner {
         let handlers = Handlers::new()
             .register(Arc::new(Eyes(self.carrier.clone())))
+            .register(Arc::new(Prune(self.carrier.clone())))
             .register(wrap(Arc::new(self.carrier.clone())));
         let config = RunnerConfig { holder: "test".to_owned(), ..RunnerConfig::default() };
         Runner::new(self.test.catalog.clone(), handlers, config)
@@ -170,6 +172,24 @@ impl<'a> Scene<'a> {
     async fn look(&self, names: &[&str]) {
         self.ask_eyes(names).await;
         self.run().await;
+    }
+
+    /// Has old versions looked through.
+    async fn prune(&self) {
+        let mut tx = self.test.catalog.begin("test").await.unwrap();
+        let now = tx.now();
+        queue::enqueue(&mut tx, prune_task(now)).await.unwrap();
+        tx.commit().await.unwrap();
+        self.run().await;
+    }
+
+    /// What an operator does; nothing attends the entries here, so they are scanned at once.
+    async fn want(&self, name: &str, wanted: Wanted) {
+        let mut tx = self.test.catalog.begin("test").await.unwrap();
+        entries::set_wanted(&mut tx, &entry(name), wanted).await.unwrap();
+        let now = tx.now();
+        entries::set_scanned(&mut tx, &entry(name), now).await.unwrap();
+        tx.commit().await.unwrap();
     }
 
     /// Everything below an entry's root but what is ours, by name; unfinished files show up too.
@@ -244,6 +264,33 @@ both_databases! {
         assert!(!scene.at("B", "deep").exists());
         assert_eq!(scene.kept("B").await.last().unwrap().1, "the second");
         assert_eq!(scene.files("A"), BTreeMap::new());
+    }
+
+    async fn old_versions_go_when_their_time_is_over_and_not_before(test: TestCatalog) {
+        let scene = Scene::new(&test, &["A", "B"]).await;
+        let half = scene.carrier.keep_for / 2;
+        for text in ["first", "second", "third"] {
+            scene.write("A", "f", text);
+            scene.look(&["A"]).await;
+            test.clock.advance(half);
+        }
+        let f = |text: &str| ("f".to_owned(), text.to_owned());
+        assert_eq!(scene.kept("B").await, [f("first"), f("second")]);
+        let places = || fs::read_dir(scene.at("B", ".haulier/kept")).map_or(0, Iterator::count);
+        scene.prune().await;
+        assert_eq!(scene.kept("B").await, [f("first"), f("second")], "kept for exactly as long as asked for");
+        test.clock.advance(Duration::from_secs(1));
+        scene.prune().await;
+        assert_eq!((scene.kept("B").await, places()), (vec![f("second")], 1));
+        // What is stopped is not touched.
+        test.clock.advance(half);
+        scene.want("B", Wanted::Stopped).await;
+        scene.prune().await;
+        assert_eq!((scene.kept("B").await, places()), (vec![f("second")], 1));
+        scene.want("B", Wanted::Active).await;
+        scene.prune().await;
+        assert_eq!((scene.kept("B").await, places()), (vec![], 0));
+        assert_eq!(scene.read("B", "f").as_deref(), Some("third"));
     }
 
     async fn a_change_nobody_has_seen_is_not_overwritten(test: TestCatalog) {

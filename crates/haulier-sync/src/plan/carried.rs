@@ -34,6 +34,8 @@ pub(crate) fn carried(
             conflict = aside.as_ref().and_then(|aside| kept_aside(before, at, aside));
             let fetched = Fetched { number: *number, found, content: content.as_ref(), asked: *asked };
             fetched.record(&mut state, name, at, law);
+            // What it replaced may have become current meanwhile, and have been nobody else's.
+            conflict = share::heal(&mut state, law).or(conflict);
         }
         Carried::Deleted => conflict = deleted(&mut state, at, law),
         Carried::Touched { found, asked } => touched(&mut state, at, found, *asked),
@@ -76,7 +78,7 @@ impl Fetched<'_> {
         let copy = state.copies.entry(at.clone()).or_insert_with(share::nothing);
         // Somebody may have looked before us, and taken what is there for what everybody should have.
         let current = self.agrees(&record) || (copy.holds(&record) && copy.stamp() == Some(&self.found.stamp));
-        copy.number = if current { record.number } else { EARLIER };
+        copy.number = if current { record.number } else { self.number.min(record.number - 1) };
         (copy.state, copy.aside) = (Some(there), None);
         if record.deleted {
             if unknown {
@@ -110,6 +112,7 @@ impl Fetched<'_> {
             size_bytes: self.found.stamp.size_bytes,
             attributes: self.found.attributes,
             content: self.content.cloned(),
+            kind: None,
             past: Past::default(),
             origin: at.clone(),
             deleted: true,
@@ -122,7 +125,7 @@ impl Fetched<'_> {
 fn deleted(state: &mut FileState, at: &EntryName, law: &Law<'_>) -> Option<Conflict> {
     let copy = state.copies.get_mut(at)?;
     match copy.owner && copy.pending != Some(Pending::Delete) {
-        true => (copy.state, copy.number, copy.aside, copy.pending) = (None, 0, None, Some(Pending::Fetch)),
+        true => share::send_anew(copy, state.record.as_ref()),
         false => drop(state.copies.remove(at)),
     }
     share::prune(state, law);

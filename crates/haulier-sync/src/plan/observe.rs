@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use super::share::{self, EARLIER};
-use super::{Became, Law, Verdict};
+use super::{Became, Conflict, Law, Verdict};
 use crate::model::{
     Attributes, ContentHash, Copy, CopyState, EntryName, FileName, FileRecord, FileState, Found, Pending, Seen, Stamp,
 };
@@ -27,9 +27,9 @@ pub(crate) fn observe(
     }
     match seen {
         Seen::Missing => missing(before, at, law),
-        Seen::Present { found, content } => {
+        Seen::Present { found, content, kind } => {
             let seen = CopyState { found: found.clone(), content: content.clone() };
-            Sight { before, name, at, law }.present(seen)
+            Sight { before, name, at, kind: kind.as_deref(), law }.present(seen)
         }
     }
 }
@@ -49,7 +49,7 @@ fn missing(before: &FileState, at: &EntryName, law: &Law<'_>) -> Verdict {
     }
     match copy.owner && !leaving {
         // It was not up to date here, so it is sent again (9, 21).
-        true => (copy.state, copy.number, copy.aside, copy.pending) = (None, 0, None, Some(Pending::Fetch)),
+        true => share::send_anew(copy, state.record.as_ref()),
         false => drop(state.copies.remove(at)),
     }
     share::prune(&mut state, law);
@@ -101,6 +101,8 @@ struct Sight<'a> {
     before: &'a FileState,
     name: &'a FileName,
     at: &'a EntryName,
+    /// The type that the bytes tell, where the name tells none.
+    kind: Option<&'a str>,
     law: &'a Law<'a>,
 }
 
@@ -128,8 +130,12 @@ impl Sight<'_> {
     /// A change of the current version, or a first one (13, 27, 31).
     fn publish(&self, seen: CopyState, became: Became) -> Verdict {
         let mut state = self.before.clone();
-        let conflict = share::publish(&mut state, self.law, self.name, self.at, seen);
+        let conflict = self.publish_in(&mut state, seen);
         Verdict::of(self.before, state, became, conflict)
+    }
+
+    fn publish_in(&self, state: &mut FileState, seen: CopyState) -> Option<Conflict> {
+        share::publish(state, self.law, self.name, self.at, seen, self.kind.map(str::to_owned))
     }
 
     /// Other bytes where a copy is about to be deleted: a change, unless we put them there ourselves before we knew of
@@ -137,7 +143,7 @@ impl Sight<'_> {
     fn while_leaving(&self, copy: &Copy, record: &FileRecord, seen: CopyState) -> Verdict {
         match self.is_current(record, &seen) {
             Equal::Read(entry) if entry == *self.at => return Verdict::NeedsContent(entry),
-            Equal::No | Equal::Read(_) if !self.is_past(record, &seen) => {
+            Equal::No | Equal::Read(_) if !self.is_past(copy, record, &seen) => {
                 return match (record.deleted, copy.holds(record)) {
                     (true, _) => self.publish(seen, Became::Created),
                     (false, true) => self.publish(seen, Became::Edited),
@@ -166,7 +172,7 @@ impl Sight<'_> {
             Equal::Read(entry) => return Verdict::NeedsContent(entry),
             Equal::No => {}
         }
-        if copy.is_some() && self.is_past(record, &seen) {
+        if copy.is_some_and(|copy| self.is_past(copy, record, &seen)) {
             return self.settle(|copy| {
                 (copy.state, copy.number, copy.aside) = (Some(seen), copy.number.max(EARLIER), None);
                 if copy.owner {
@@ -187,7 +193,7 @@ impl Sight<'_> {
             if let Some(copy) = self.keeper().and_then(|keeper| state.copies.get_mut(&keeper)) {
                 copy.number = 0;
             }
-            let conflict = share::publish(&mut state, self.law, self.name, self.at, seen);
+            let conflict = self.publish_in(&mut state, seen);
             return Verdict::of(self.before, state, Became::Edited, conflict);
         }
         let sent_here = share::owners(self.law, record, &record.origin).contains(self.at);
@@ -255,8 +261,9 @@ impl Sight<'_> {
         Verdict::of(self.before, state, Became::Settled, None)
     }
 
-    fn is_past(&self, record: &FileRecord, seen: &CopyState) -> bool {
-        seen.content.as_ref().is_some_and(|content| record.past.holds(content))
+    /// Whether these bytes are an earlier version that was on its way here.
+    fn is_past(&self, copy: &Copy, record: &FileRecord, seen: &CopyState) -> bool {
+        seen.content.as_ref().is_some_and(|content| record.past.holds_after(copy.number, content))
     }
 
     fn is_current(&self, record: &FileRecord, seen: &CopyState) -> Equal {

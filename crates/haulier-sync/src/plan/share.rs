@@ -11,9 +11,7 @@ pub(super) const EARLIER: u64 = 1;
 
 /// The entries that should own a file after a change from one of them (§3.2).
 pub(super) fn owners(law: &Law<'_>, record: &FileRecord, from: &EntryName) -> BTreeSet<EntryName> {
-    let file =
-        Subject { name: &record.name, size_bytes: record.size_bytes, modified_at: record.attributes.modified_at };
-    let mut owners = law.rules.owners(from, file);
+    let mut owners = law.rules.owners(from, Subject::of(record));
     owners.retain(|owner| law.entries.contains(owner));
     owners
 }
@@ -25,11 +23,12 @@ pub(super) fn publish(
     name: &FileName,
     at: &EntryName,
     copy: CopyState,
+    kind: Option<String>,
 ) -> Option<Conflict> {
     let before = state.record.take();
     let mut past = before.as_ref().map(|record| record.past.clone()).unwrap_or_default();
-    if let Some(content) = before.as_ref().and_then(|record| record.content.as_ref()) {
-        past.push(content);
+    if let Some((record, content)) = before.as_ref().and_then(|record| Some((record, record.content.as_ref()?))) {
+        past.push(record.number, content);
     }
     let record = FileRecord {
         name: name.clone(),
@@ -37,6 +36,7 @@ pub(super) fn publish(
         size_bytes: copy.found.stamp.size_bytes,
         attributes: copy.found.attributes,
         content: copy.content.clone(),
+        kind,
         past,
         origin: at.clone(),
         deleted: false,
@@ -53,10 +53,10 @@ pub(super) fn publish(
 /// Brings the current version to its owners; the others keep what they have (3.4.5).
 pub(super) fn share(state: &mut FileState, law: &Law<'_>, owners: &BTreeSet<EntryName>) -> Option<Conflict> {
     let mut conflict = None;
-    for owner in owners {
-        state.copies.entry(owner.clone()).or_insert_with(nothing);
-    }
     if let Some(record) = &state.record {
+        for owner in owners {
+            state.copies.entry(owner.clone()).or_insert_with(|| Copy { number: record.number - 1, ..nothing() });
+        }
         for (entry, copy) in &mut state.copies {
             match owners.contains(entry) {
                 true => conflict = fetch(copy, record, law, entry).or(conflict),
@@ -74,7 +74,7 @@ pub(super) fn fetch(copy: &mut Copy, record: &FileRecord, law: &Law<'_>, entry: 
     let leaving = copy.pending == Some(Pending::Delete);
     if leaving && copy.number != 0 {
         // It may be gone already: its absence must not be taken for a deletion of what is current now.
-        copy.number = EARLIER;
+        copy.number = copy.number.min(record.number - 1);
     }
     if copy.holds(record) {
         copy.aside = None;
@@ -136,7 +136,7 @@ pub(super) fn delete(state: &mut FileState, law: &Law<'_>, at: &EntryName) -> (b
     }
     let unshared = |copy: &Copy| copy.owner && is_unshared(copy);
     if let Some((entry, copy)) = latest(state, unshared) {
-        return (true, publish(state, law, &record.name, &entry, copy));
+        return (true, publish(state, law, &record.name, &entry, copy, None));
     }
     bury(state, law, at, &targets);
     (false, None)
@@ -146,7 +146,7 @@ pub(super) fn delete(state: &mut FileState, law: &Law<'_>, at: &EntryName) -> (b
 fn bury(state: &mut FileState, law: &Law<'_>, at: &EntryName, targets: &BTreeSet<EntryName>) {
     let Some(record) = &mut state.record else { return };
     if let Some(content) = &record.content {
-        record.past.push(content);
+        record.past.push(record.number, content);
     }
     record.number = next_number(Some(record), law);
     (record.deleted, record.origin, record.changed_at) = (true, at.clone(), law.now);
@@ -166,7 +166,7 @@ pub(super) fn heal(state: &mut FileState, law: &Law<'_>) -> Option<Conflict> {
         return None;
     }
     if let Some((entry, copy)) = latest(state, |copy| copy.owner) {
-        return publish(state, law, &record.name, &entry, copy);
+        return publish(state, law, &record.name, &entry, copy, None);
     }
     let waiting = state.copies.iter().filter(|(_, copy)| copy.owner).map(|(entry, _)| entry.clone()).collect();
     bury(state, law, &record.origin, &waiting);
@@ -211,6 +211,12 @@ pub(super) fn prune(state: &mut FileState, law: &Law<'_>) {
     if state.copies.is_empty() && state.record.as_ref().is_some_and(|record| record.deleted) {
         state.record = None;
     }
+}
+
+/// Has the current version sent to an entry where nothing is, and to which none before it is on its way.
+pub(super) fn send_anew(copy: &mut Copy, record: Option<&FileRecord>) {
+    let number = record.map_or(0, |record| record.number - 1);
+    (copy.state, copy.number, copy.aside, copy.pending) = (None, number, None, Some(Pending::Fetch));
 }
 
 /// What an entry has of which nothing is known.

@@ -172,7 +172,7 @@ fn hash(content: &str) -> ContentHash {
 
 /// A file that is there, in the version that its writer calls so, where the index had another one or none.
 fn there(file: &str, content: &str, version: u32, known: Option<u32>) -> Observation {
-    let seen = Seen::Present { found: found(version, i64::from(version)), content: Some(hash(content)) };
+    let seen = Seen::Present { found: found(version, i64::from(version)), content: Some(hash(content)), kind: None };
     Observation { name: name(file), seen, known: known.map(|version| found(version, 0).stamp) }
 }
 
@@ -324,7 +324,7 @@ both_databases! {
     async fn a_copy_that_has_to_be_read_first_is_asked_for(test: TestCatalog) {
         let court = Court::new(&test, &["A", "B"]).await;
         let unread = |version| {
-            let seen = Seen::Present { found: found(version, 1), content: None };
+            let seen = Seen::Present { found: found(version, 1), content: None, kind: None };
             Observation { name: name("f"), seen, known: None }
         };
         court.see("A", vec![unread(1)]).await;

@@ -20,7 +20,7 @@ fn rules(list: Value) -> RuleSet {
 
 fn owners(rules: &RuleSet, from: &str, name: &str) -> BTreeSet<EntryName> {
     let name = FileName::new(name).unwrap();
-    rules.owners(&entry(from), Subject { name: &name, size_bytes: 100, modified_at: None })
+    rules.owners(&entry(from), Subject { name: &name, size_bytes: 100, modified_at: None, kind: None })
 }
 
 fn matches(when: Value, file: Subject<'_>) -> bool {
@@ -30,7 +30,7 @@ fn matches(when: Value, file: Subject<'_>) -> bool {
 
 fn matches_name(when: Value, name: &str) -> bool {
     let name = FileName::new(name).unwrap();
-    matches(when, Subject { name: &name, size_bytes: 100, modified_at: None })
+    matches(when, Subject { name: &name, size_bytes: 100, modified_at: None, kind: None })
 }
 
 fn fault(list: Value) -> String {
@@ -141,12 +141,12 @@ fn extensions_look_at_glob_size_and_time() {
         assert_eq!(matches_name(json!({ "glob": glob }), name), expected, "{glob} {name}");
     }
     let name = FileName::new("a").unwrap();
-    let sized = |size_bytes| Subject { name: &name, size_bytes, modified_at: None };
+    let sized = |size_bytes| Subject { name: &name, size_bytes, modified_at: None, kind: None };
     let between = json!({ "min_size": 10, "max_size": "2Ki" });
     for (size, expected) in [(9, false), (10, true), (2048, true), (2049, false)] {
         assert_eq!(matches(between.clone(), sized(size)), expected, "{size}");
     }
-    let at = |text: &str| Subject { name: &name, size_bytes: 1, modified_at: amount::instant(text) };
+    let at = |text: &str| Subject { name: &name, size_bytes: 1, modified_at: amount::instant(text), kind: None };
     let year = json!({ "modified_after": "2026-01-01", "modified_before": "2027-01-01" });
     assert!(matches(year.clone(), at("2026-01-01")) && matches(year.clone(), at("2026-12-31T23:59:59Z")));
     assert!(!matches(year.clone(), at("2025-12-31T23:59:59Z")) && !matches(year.clone(), at("2027-01-01")));
@@ -211,13 +211,13 @@ fn stored_rules_may_name_entries_that_are_gone() {
 #[test]
 fn an_explanation_tells_each_step() {
     let name = FileName::new("x.pdf").unwrap();
-    let steps = seed().explain(&entry("C"), Subject { name: &name, size_bytes: 1, modified_at: None });
+    let steps = seed().explain(&entry("C"), Subject { name: &name, size_bytes: 1, modified_at: None, kind: None });
     assert_eq!(steps.len(), 2);
     assert!(steps[0].matches && steps[0].owners == entries(&["A", "C"]));
     assert!(!steps[1].matches && steps[1].owners == entries(&["A", "C"]));
     assert_eq!(steps[1].why_not.as_deref(), Some("path: does not match the beginning of \"/x.pdf\""));
     let name = FileName::new("backedup/x.tar.gz").unwrap();
-    let steps = seed().explain(&entry("C"), Subject { name: &name, size_bytes: 1, modified_at: None });
+    let steps = seed().explain(&entry("C"), Subject { name: &name, size_bytes: 1, modified_at: None, kind: None });
     assert_eq!(steps[1].why_not.as_deref(), Some("mime: the type is application/x-tar, packed as gzip"));
 }
 
@@ -247,7 +247,7 @@ proptest! {
     #[test]
     fn rules_are_applied_one_after_the_other(list in prop::collection::vec(any_rule(), 0..6), name in any_name()) {
         let from = entry("A");
-        let file = Subject { name: &name, size_bytes: 1, modified_at: None };
+        let file = Subject { name: &name, size_bytes: 1, modified_at: None, kind: None };
         let set = rules(json!(list));
         let mut expected = BTreeSet::from([from.clone()]);
         for rule in &list {

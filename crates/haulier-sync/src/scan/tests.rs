@@ -58,7 +58,7 @@ impl Scene {
         }
         let inspected = self.inspect(looks).await;
         let files = inspected.observations.into_iter().map(|Observation { name, seen, .. }| match seen {
-            Seen::Present { found, content } => (name, found, content),
+            Seen::Present { found, content, .. } => (name, found, content),
             Seen::Missing => panic!("{name} went"),
         });
         self.insert(files.collect()).await;

@@ -24,8 +24,8 @@ pub struct FileDocument {
     pub owners: Vec<String>,
     /// Those of them that hold the current version.
     pub uptodate: Vec<String>,
-    /// By its name.
-    pub mimetype: &'static str,
+    /// By its name, or by its bytes where the name tells nothing.
+    pub mimetype: String,
     /// When it was last changed.
     pub modified_at: Option<haulier_base::Timestamp>,
     /// SHA-256 of the current version; none until it was read for the first time.
@@ -62,7 +62,7 @@ impl FileDocument {
             size_bytes: record.size_bytes,
             owners: owners().map(ToString::to_string).collect(),
             uptodate: owners().filter(|entry| state.is_up_to_date(entry)).map(ToString::to_string).collect(),
-            mimetype: mime::guess(record.name.as_str()).kind,
+            mimetype: mime::kind_of(record.name.as_str(), record.kind.as_deref()).to_owned(),
             modified_at: record.attributes.modified_at,
             content: record.content.as_ref().map(|hash| hash.as_str().to_owned()),
             origin: record.origin.to_string(),

@@ -40,7 +40,7 @@ pub struct Explanation {
     /// The entry that its change is thought to come from.
     pub from: String,
     /// What the type is taken for.
-    pub mimetype: &'static str,
+    pub mimetype: String,
     /// Whether the rules asked are those in force, and not only stored.
     pub in_force: bool,
     /// Rule by rule.
@@ -161,13 +161,14 @@ impl Syncs {
             name: &name,
             size_bytes: size_bytes.or(record.as_ref().map(|record| record.size_bytes)).unwrap_or(0),
             modified_at: record.as_ref().and_then(|record| record.attributes.modified_at),
+            kind: record.as_ref().and_then(|record| record.kind.as_deref()),
         };
         let mut owners = rules.owners(&from, subject);
         owners.retain(|owner| known.contains(owner));
         Ok(Explanation {
             filename: name.to_string(),
             from: from.to_string(),
-            mimetype: crate::mime::guess(name.as_str()).kind,
+            mimetype: crate::mime::kind_of(name.as_str(), subject.kind).to_owned(),
             in_force,
             steps: rules.explain(&from, subject),
             rules: list.as_array().cloned().unwrap_or_default(),
@@ -179,9 +180,7 @@ impl Syncs {
 impl Effect {
     fn add(&mut self, state: &FileState, rules: &RuleSet, known: &BTreeSet<EntryName>) {
         let Some(record) = state.record.as_ref().filter(|record| !record.deleted) else { return };
-        let subject =
-            Subject { name: &record.name, size_bytes: record.size_bytes, modified_at: record.attributes.modified_at };
-        let mut owners = rules.owners(&record.origin, subject);
+        let mut owners = rules.owners(&record.origin, Subject::of(record));
         owners.retain(|owner| known.contains(owner));
         let holders: BTreeSet<_> = state.holders().cloned().collect();
         // A file must not become unreachable (§3.4 6).

@@ -162,6 +162,16 @@ pub(crate) async fn page_pending(
     Ok(works)
 }
 
+/// Up to `limit` files of which something of one sort is due at an entry.
+pub(crate) async fn due(tx: &mut Tx, at: &EntryName, what: Pending, limit: usize) -> Result<Vec<Fid>> {
+    const DUE: Sql = Sql::both(
+        "SELECT fid FROM sync_copies WHERE entry = $1 AND pending = $2 AND (retry_at IS NULL OR retry_at <= $3) \
+         ORDER BY fid LIMIT $4",
+    );
+    let args = args![at.as_str(), what.as_str(), tx.now(), i64::try_from(limit).unwrap_or(i64::MAX)];
+    tx.fetch_all(DUE, args).await?.iter().map(|row| Ok(Fid::from_text(row.text("fid")?))).collect()
+}
+
 /// When the next thing that is to be done at an entry is due; none when nothing is to be done.
 pub(crate) async fn next_due(tx: &mut Tx, at: &EntryName) -> Result<Option<Timestamp>> {
     const NEXT: Sql =
@@ -185,7 +195,10 @@ pub(crate) async fn totals(tx: &mut Tx, at: &EntryName) -> Result<Totals> {
 
 /// Up to eight files that are about to be deleted at an entry and hold these bytes: one of them may be moved instead.
 pub(crate) async fn leaving(tx: &mut Tx, at: &EntryName, hash: &crate::model::ContentHash) -> Result<Vec<Known>> {
-    const LEAVING: Sql = Sql::both(
+    // Left to itself, SQLite goes through all that leaves, for each file that comes.
+    const LEAVING: Sql = Sql::each(
+        "SELECT c.*, f.name FROM sync_copies AS c INDEXED BY sync_copies_leaving JOIN sync_files AS f ON f.fid = c.fid \
+         WHERE c.entry = $1 AND c.content = $2 AND c.pending = 'delete' AND c.present = TRUE ORDER BY c.fid LIMIT 8",
         "SELECT c.*, f.name FROM sync_copies AS c JOIN sync_files AS f ON f.fid = c.fid \
          WHERE c.entry = $1 AND c.content = $2 AND c.pending = 'delete' AND c.present = TRUE ORDER BY c.fid LIMIT 8",
     );

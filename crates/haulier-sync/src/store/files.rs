@@ -117,7 +117,8 @@ pub(crate) async fn save(tx: &mut Tx, changes: &[Change]) -> Result<()> {
     copies::save(tx, changes).await
 }
 
-const COLUMNS: &str = "fid, name, number, size_bytes, modified_at, mode, content, past, origin, deleted, changed_at";
+const COLUMNS: &str =
+    "fid, name, number, size_bytes, modified_at, mode, content, kind, past, origin, deleted, changed_at";
 
 fn values(fid: &Fid, record: &FileRecord) -> Vec<Arg> {
     args![
@@ -128,6 +129,7 @@ fn values(fid: &Fid, record: &FileRecord) -> Vec<Arg> {
         record.attributes.modified_at,
         record.attributes.mode.map(i64::from),
         record.content.as_ref().map(|hash| hash.as_str()),
+        record.kind.as_deref(),
         record.past.to_text(),
         record.origin.as_str(),
         record.deleted,
@@ -137,10 +139,10 @@ fn values(fid: &Fid, record: &FileRecord) -> Vec<Arg> {
 
 async fn insert(tx: &mut Tx, files: &[(&Fid, &FileRecord)]) -> Result<()> {
     for batch in files.chunks(BATCH) {
-        let mut args = Vec::with_capacity(batch.len() * 11);
+        let mut args = Vec::with_capacity(batch.len() * 12);
         let mut rows = Vec::with_capacity(batch.len());
         for (fid, record) in batch {
-            rows.push(format!("({})", placeholders(args.len() + 1, 11)));
+            rows.push(format!("({})", placeholders(args.len() + 1, 12)));
             args.extend(values(fid, record));
         }
         let text = format!("INSERT INTO sync_files ({COLUMNS}) VALUES {}", rows.join(", "));
@@ -152,7 +154,7 @@ async fn insert(tx: &mut Tx, files: &[(&Fid, &FileRecord)]) -> Result<()> {
 async fn update(tx: &mut Tx, fid: &Fid, number: u64, record: &FileRecord) -> Result<()> {
     const UPDATE: Sql = Sql::both(
         "UPDATE sync_files SET name = $2, number = $3, size_bytes = $4, modified_at = $5, mode = $6, content = $7, \
-         past = $8, origin = $9, deleted = $10, changed_at = $11 WHERE fid = $1 AND number = $12",
+         kind = $8, past = $9, origin = $10, deleted = $11, changed_at = $12 WHERE fid = $1 AND number = $13",
     );
     let mut args = values(fid, record);
     args.push(Arg::from(signed(number)));
@@ -177,6 +179,7 @@ pub(super) fn record(row: &Row) -> Result<(Fid, FileRecord)> {
         size_bytes: unsigned(row, "size_bytes")?,
         attributes: attributes(row)?,
         content: content(row)?,
+        kind: row.text_or_null("kind")?,
         past: Past::from_text(&row.text("past")?),
         origin: entry_name(row, "origin")?,
         deleted: row.flag("deleted")?,

@@ -1,6 +1,7 @@
 //! What must not be believed, and what cannot be read: rule 10 of §4, and reporting.
 
 use std::fs;
+use std::time::Duration;
 
 use haulier_testkit::both_databases;
 use haulier_testkit::catalog::TestCatalog;
@@ -104,6 +105,53 @@ both_databases! {
         room.until("back", async |room| room.held("A").await.is_none()).await;
         room.write("A", "f0", "changed");
         room.until("watched again", async |room| room.tree("B")["f0"] == "changed").await;
+    }
+
+    async fn the_root_of_somebody_else_is_refused_until_it_is_free(test: TestCatalog) {
+        let mut room = Room::new(test, &["A", "B"]).await;
+        let mark = room.path("A", ".haulier/entry.json");
+        for (catalogue, entry, whose) in [("other", "A", "the entry A of another Haulier"), ("test", "C", "the entry C")] {
+            room.write("A", ".haulier/entry.json", &format!(
+                r#"{{ "catalogue": "{catalogue}", "entry": "{entry}", "root_id": "1" }}"#
+            ));
+            if room.entry("A").await.started_at.is_none() {
+                room.start_unready().await;
+            }
+            room.write("B", "f", entry);
+            let told = format!("the root belongs to {whose}");
+            room.until(&told, async |room| room.entry("A").await.problem.is_some_and(|said| said.contains(&told))).await;
+            assert!(room.tree("A").is_empty(), "nothing is written into it");
+        }
+        fs::remove_file(&mark).unwrap();
+        room.until_all(&["A", "B"], &tree(&[("f", "C")])).await;
+        room.until("claimed", async |room| room.entry("A").await.problem.is_none()).await;
+        assert!(fs::read_to_string(&mark).unwrap().contains("\"A\""));
+    }
+
+    async fn a_clock_that_jumps_breaks_nothing(test: TestCatalog) {
+        let room = Room::started(test, &["A", "B"]).await;
+        let year = Duration::from_secs(365 * 24 * 3600);
+        let at = |seconds: u64| std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let mut expected = tree(&[]);
+        // Files from the past and from the future, while the catalogue's own clock goes on by years.
+        for (name, time) in [("past", at(0)), ("future", at(4_000_000_000)), ("today", at(1_795_262_400))] {
+            room.write("A", name, name);
+            fs::File::options().write(true).open(room.path("A", name)).unwrap().set_modified(time).unwrap();
+            expected.insert(name.to_owned(), name.to_owned());
+            room.until_all(&["A", "B"], &expected).await;
+            room.until("its time came along", async |room| {
+                fs::metadata(room.path("B", name)).unwrap().modified().unwrap() == time
+            })
+            .await;
+            room.test.clock.advance(year);
+        }
+        // A change whose time is before that of what it replaces is a change.
+        room.write("B", "future", "changed");
+        fs::File::options().write(true).open(room.path("B", "future")).unwrap().set_modified(at(1_000)).unwrap();
+        expected.insert("future".to_owned(), "changed".to_owned());
+        room.until_all(&["A", "B"], &expected).await;
+        room.scan_again().await;
+        room.until_all(&["A", "B"], &expected).await;
     }
 
     async fn what_cannot_be_listed_is_told_and_the_rest_goes_on(test: TestCatalog) {

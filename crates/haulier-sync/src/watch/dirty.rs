@@ -11,8 +11,11 @@ use crate::model::FileName;
 
 /// A file whose writer did not say that it is done is looked at after so long without a notice (§4.3 12).
 pub(crate) const QUIET: Duration = Duration::from_millis(100);
-/// The two halves of a rename come one after the other: so long is waited, to see both at once.
+/// The two halves of a rename come one after the other: what came waits so long for the one that went before it.
 const PAIRED: Duration = Duration::from_millis(5);
+/// And what went waits so long for the one that is still to come: somebody may be kept from telling it, and a deletion
+/// is in no hurry.
+const UNPAIRED: Duration = Duration::from_millis(50);
 
 /// A name worth a look.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -90,8 +93,8 @@ impl Dirty {
         self.folders.remove(&name);
         // A folder says it twice: for itself, and for the one it was in.
         if !self.gone.contains_key(&name) {
-            self.put(name.clone(), now + PAIRED, true);
-            self.gone.insert(name, (now + PAIRED, None));
+            self.put(name.clone(), now + UNPAIRED, true);
+            self.gone.insert(name, (now + UNPAIRED, None));
             self.bound();
         }
     }
@@ -102,14 +105,13 @@ impl Dirty {
         self.put(name, now + PAIRED, true);
     }
 
-    /// What went and what came are one.
-    pub(crate) fn renamed(&mut self, from: &FileName, to: FileName) {
-        let Some((due, now_called)) = self.gone.get_mut(from) else { return };
-        let due = *due;
-        *now_called = Some(to.clone());
+    /// What went and what came are one, and nothing more is waited for.
+    pub(crate) fn renamed(&mut self, from: &FileName, to: FileName, now: Instant) {
+        let Some(gone) = self.gone.get_mut(from) else { return };
+        *gone = (now, Some(to.clone()));
         // The same instant, or one would be looked at and told before the other.
-        self.put(from.clone(), due, true);
-        self.put(to, due, true);
+        self.put(from.clone(), now, true);
+        self.put(to, now, true);
     }
 
     /// A folder appeared: it is watched, and what is in it looked at.
@@ -205,12 +207,13 @@ mod tests {
     fn both_halves_of_a_rename_come_at_once() {
         let (mut dirty, now) = (Dirty::new(100), Instant::now());
         dirty.went(name("a"), now);
-        assert!(dirty.take(now, 9).is_empty());
-        dirty.came(name("b"), now + Duration::from_millis(1));
-        dirty.renamed(&name("a"), name("b"));
-        dirty.went(name("a"), now + Duration::from_millis(2));
+        assert!(dirty.take(now + PAIRED, 9).is_empty(), "the other half may be late");
+        let now = now + PAIRED * 2;
+        dirty.came(name("b"), now);
+        dirty.renamed(&name("a"), name("b"), now);
+        dirty.went(name("a"), now);
         dirty.take_folders();
-        let notices = dirty.take(now + PAIRED, 9);
+        let notices = dirty.take(now, 9);
         assert_eq!(notices.names, [noticed("a", true), noticed("b", true)]);
         assert_eq!(notices.gone, [(name("a"), Some(name("b")))]);
         assert_eq!(dirty.due(now), None);

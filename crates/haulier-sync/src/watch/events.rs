@@ -17,7 +17,7 @@ pub(super) fn take(dirty: &mut Dirty, root: &Path, answer: notify::Result<Event>
         Ok(event) if event.need_rescan() => dirty.lose(Lost::Overflow),
         Ok(event) => {
             if event.kind == EventKind::Modify(ModifyKind::Name(RenameMode::Both)) {
-                rename_event(dirty, root, &event.paths);
+                rename_event(dirty, root, &event.paths, now);
                 return false;
             }
             for path in &event.paths {
@@ -44,10 +44,10 @@ pub(super) fn name_of(root: &Path, path: &Path) -> Option<FileName> {
 }
 
 /// The two halves came before.
-fn rename_event(dirty: &mut Dirty, root: &Path, paths: &[PathBuf]) {
+fn rename_event(dirty: &mut Dirty, root: &Path, paths: &[PathBuf], now: Instant) {
     let name = |place: usize| paths.get(place).and_then(|path| name_of(root, path));
     if let (Some(from), Some(to)) = (name(0), name(1)) {
-        dirty.renamed(&from, to);
+        dirty.renamed(&from, to, now);
     }
 }
 

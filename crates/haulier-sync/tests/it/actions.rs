@@ -3,7 +3,7 @@
 use haulier_testkit::both_databases;
 use serde_json::{Value, json};
 
-use crate::room::{Room, entry, local, setup};
+use crate::room::{Refused, Room, entry, local, setup};
 
 both_databases! {
     async fn row_3_and_4_actions_have_their_effect_before_they_answer(t: TestCatalog) {

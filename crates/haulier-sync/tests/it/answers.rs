@@ -9,7 +9,7 @@ use haulier_testkit::both_databases;
 use haulier_testkit::catalog::{Database, TestCatalog};
 use serde_json::{Value, json};
 
-use crate::room::{Room, entry, local, setup};
+use crate::room::{Refused, Room, entry, local, setup};
 
 both_databases! {
     async fn entries_are_shown_as_configured(t: TestCatalog) {

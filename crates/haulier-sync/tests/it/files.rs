@@ -4,7 +4,7 @@ use haulier_catalog::{Sql, args};
 use haulier_testkit::both_databases;
 use serde_json::{Value, json};
 
-use crate::room::Room;
+use crate::room::{Refused, Room};
 
 /// Puts rows into the index as the room itself writes them.
 async fn known(room: &Room, count: usize) -> Vec<String> {

@@ -1,20 +1,20 @@
 //! A sync room with a real catalogue, real folders and runners that go on for as long as the test.
 
+use std::ops::Deref;
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::{Body, to_bytes};
-use axum::http::{HeaderMap, Method, Request, StatusCode};
+use axum::body::Body;
+use axum::http::Method;
 use haulier_access::{AuthMode, Authenticator, Locations, Sealer};
 use haulier_storage::{StorageConfig, Storages};
 use haulier_sync::{EntryName, NewEntry, Setup, SyncConfig, Syncs};
 use haulier_testkit::catalog::TestCatalog;
+use haulier_testkit::web::{Answer, Web};
 use haulier_work::{Handlers, Runner, RunnerConfig};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::ServiceExt;
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -23,26 +23,27 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Room {
     pub(crate) catalog: TestCatalog,
     pub(crate) syncs: Syncs,
-    router: Router,
+    web: Web,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
 
-/// An answer, read whole.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
-    pub(crate) text: String,
+impl Deref for Room {
+    type Target = Web;
+
+    fn deref(&self) -> &Web {
+        &self.web
+    }
 }
 
-impl Answer {
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.text).unwrap_or_else(|e| panic!("{e}: {}", self.text))
-    }
-
+/// What this room's refusals look like.
+pub(crate) trait Refused {
     /// The reason of a refusal, after a look at its shape.
-    pub(crate) fn reason(&self, status: u16) -> String {
+    fn reason(&self, status: u16) -> String;
+}
+
+impl Refused for Answer {
+    fn reason(&self, status: u16) -> String {
         assert_eq!(self.status.as_u16(), status, "{}", self.text);
         let body = self.json();
         assert_eq!(body["status"], "error", "{body}");
@@ -97,7 +98,8 @@ impl Room {
         let own = haulier_sync::own_router(syncs.clone());
         let router = haulier_access::layer(haulier_sync::router(syncs.clone()), authenticator.clone());
         let router = router.merge(haulier_access::layer(own, authenticator));
-        let room = Self { catalog, syncs, router, stop: CancellationToken::new(), tasks: TaskTracker::new() };
+        let web = Web::new(router);
+        let room = Self { catalog, syncs, web, stop: CancellationToken::new(), tasks: TaskTracker::new() };
         for handlers in [room.syncs.handlers(), room.syncs.attendants()] {
             let handlers = handlers.into_iter().fold(Handlers::new(), Handlers::register);
             let config = RunnerConfig { holder: "test".to_owned(), ..RunnerConfig::default() };
@@ -114,34 +116,9 @@ impl Room {
         self.tasks.wait().await;
     }
 
-    pub(crate) async fn send(
-        &self,
-        method: Method,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: impl Into<Body>,
-    ) -> Answer {
-        let mut request = Request::builder().method(method).uri(path);
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let response = self.router.clone().oneshot(request.body(body.into()).unwrap()).await.unwrap();
-        let (status, headers) = (response.status(), response.headers().clone());
-        let bytes = to_bytes(response.into_body(), 64 << 20).await.unwrap();
-        Answer { status, headers, text: String::from_utf8(bytes.to_vec()).unwrap() }
-    }
-
-    pub(crate) async fn get(&self, path: &str) -> Answer {
-        self.send(Method::GET, path, &[], Body::empty()).await
-    }
-
     pub(crate) async fn put(&self, path: &str, body: Value) -> Answer {
         let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
         self.send(Method::PUT, path, &[], body).await
-    }
-
-    pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
-        self.send(Method::POST, path, &[("content-type", "application/json")], body.to_string()).await
     }
 
     pub(crate) async fn status(&self, entry: &str) -> Value {

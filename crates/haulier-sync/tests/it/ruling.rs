@@ -5,7 +5,7 @@ use axum::http::Method;
 use haulier_testkit::both_databases;
 use serde_json::{Value, json};
 
-use crate::room::{Room, local, setup};
+use crate::room::{Refused, Room, local, setup};
 
 const RULES: &str = "/api/v1.0/rules";
 

@@ -3,7 +3,7 @@
 use haulier_testkit::both_databases;
 use serde_json::json;
 
-use crate::room::Room;
+use crate::room::{Refused, Room};
 
 /// SHA-256 of no bytes at all (FIPS 180-4).
 const EMPTY: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";

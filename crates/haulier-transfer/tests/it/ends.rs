@@ -6,7 +6,7 @@ use haulier_testkit::both_databases;
 use haulier_transfer::TransferConfig;
 use serde_json::{Value, json};
 
-use crate::room::Room;
+use crate::room::{Refused, Room};
 use crate::sources::{Script, Server};
 
 const CANCEL: &str = "cancel";

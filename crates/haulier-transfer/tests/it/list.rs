@@ -4,7 +4,7 @@ use axum::http::Method;
 use haulier_testkit::both_databases;
 use serde_json::{Value, json};
 
-use crate::room::{Answer, Room};
+use crate::room::{Answer, Refused, Room};
 
 fn ids(answer: &Answer) -> Vec<String> {
     assert_eq!(answer.status, 200, "{}", answer.text);

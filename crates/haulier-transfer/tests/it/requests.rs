@@ -8,7 +8,7 @@ use haulier_transfer::TransferConfig;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::room::Room;
+use crate::room::{Refused, Room};
 
 const JSON: (&str, &str) = ("content-type", "application/json");
 

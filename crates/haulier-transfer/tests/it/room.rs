@@ -1,20 +1,21 @@
 //! A transfer room with a real catalogue, real files and a runner that tests drive by hand.
 
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::{Body, to_bytes};
-use axum::http::{HeaderMap, Method, Request, StatusCode};
+use axum::body::Body;
+use axum::http::{Method, StatusCode};
 use haulier_access::{AuthMode, Authenticator, Locations, Sealer};
 use haulier_storage::{MemoryStore, StorageConfig, Storages};
 use haulier_testkit::catalog::TestCatalog;
+pub(crate) use haulier_testkit::web::Answer;
+use haulier_testkit::web::Web;
 use haulier_transfer::{TransferConfig, Transfers};
 use haulier_work::{Handlers, Runner, RunnerConfig};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tower::ServiceExt;
 
 /// Everything a story needs.
 pub(crate) struct Room {
@@ -23,24 +24,25 @@ pub(crate) struct Room {
     /// What is behind `memory:` URLs, whose unfinished uploads have names that nobody can guess.
     pub(crate) memory: MemoryStore,
     pub(crate) transfers: Transfers,
-    router: Router,
+    web: Web,
 }
 
-/// An answer, read whole.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
-    pub(crate) text: String,
-}
+impl Deref for Room {
+    type Target = Web;
 
-impl Answer {
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.text).unwrap_or_else(|e| panic!("{e}: {}", self.text))
+    fn deref(&self) -> &Web {
+        &self.web
     }
+}
 
+/// What this room's refusals look like.
+pub(crate) trait Refused {
     /// The message of a refusal, after a look at its shape.
-    pub(crate) fn refusal(&self, status: u16) -> String {
+    fn refusal(&self, status: u16) -> String;
+}
+
+impl Refused for Answer {
+    fn refusal(&self, status: u16) -> String {
         assert_eq!(self.status.as_u16(), status, "{}", self.text);
         let body = self.json();
         assert_eq!(body["code"], format!("{status} {}", body["title"].as_str().unwrap()));
@@ -72,7 +74,7 @@ impl Room {
         let locations = Locations::new(catalog.catalog.clone(), storages, sealer, Arc::default()).await.unwrap();
         let transfers = Transfers::new(catalog.catalog.clone(), locations, config);
         let router = haulier_access::layer(haulier_transfer::router(transfers.clone()), Authenticator::new(auth));
-        Self { catalog, folder, memory, transfers, router }
+        Self { catalog, folder, memory, transfers, web: Web::new(router) }
     }
 
     pub(crate) fn runner(&self) -> Runner {
@@ -113,31 +115,6 @@ impl Room {
         let bytes = pattern(size);
         std::fs::write(self.path(name), &bytes).unwrap();
         bytes
-    }
-
-    pub(crate) async fn send(
-        &self,
-        method: Method,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: impl Into<Body>,
-    ) -> Answer {
-        let mut request = Request::builder().method(method).uri(path);
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let response = self.router.clone().oneshot(request.body(body.into()).unwrap()).await.unwrap();
-        let (status, headers) = (response.status(), response.headers().clone());
-        let bytes = to_bytes(response.into_body(), 64 << 20).await.unwrap();
-        Answer { status, headers, text: String::from_utf8(bytes.to_vec()).unwrap() }
-    }
-
-    pub(crate) async fn get(&self, path: &str) -> Answer {
-        self.send(Method::GET, path, &[], Body::empty()).await
-    }
-
-    pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
-        self.send(Method::POST, path, &[("content-type", "application/json")], body.to_string()).await
     }
 
     pub(crate) async fn delete(&self, id: &str) -> Answer {

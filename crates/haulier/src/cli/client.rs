@@ -83,6 +83,23 @@ impl Client {
         Ok(Answer { status, body, next })
     }
 
+    /// All items of one of our own lists, page after page; `parameter` says where the next one begins.
+    pub(crate) async fn pages(&self, url: Url, member: &str, parameter: &str) -> Result<Vec<Value>> {
+        let (mut found, mut from) = (Vec::new(), None::<String>);
+        loop {
+            let mut url = url.clone();
+            if let Some(from) = &from {
+                url.query_pairs_mut().append_pair(parameter, from);
+            }
+            let mut page = self.send(Method::GET, url, None, None).await?.body;
+            found.extend(items(page[member].take())?);
+            match page["next"].as_str() {
+                Some(next) => from = Some(next.to_owned()),
+                None => return Ok(found),
+            }
+        }
+    }
+
     /// Starts a request whose body or answer may be large: it may take as long as it takes.
     pub(crate) fn request(&self, method: Method, url: Url) -> Result<reqwest::RequestBuilder> {
         Ok(self.http.request(method, url).headers(self.headers(None)?))
@@ -128,6 +145,14 @@ fn read_token(path: &std::path::Path) -> Result<Secret<String>> {
         "" => Err(Error::invalid(format!("the token file {} is empty", path.display()))),
         token if token.len() > TOKEN_BYTES_MAX => Err(Error::invalid("the token is too long")),
         token => Ok(Secret::new(token.to_owned())),
+    }
+}
+
+/// The items of a list in an answer.
+pub(crate) fn items(list: Value) -> Result<Vec<Value>> {
+    match list {
+        Value::Array(items) => Ok(items),
+        _ => Err(Error::internal("the server's answer is not a list")),
     }
 }
 

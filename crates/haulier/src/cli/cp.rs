@@ -64,6 +64,9 @@ pub(crate) struct CpArgs {
     /// How the copy is proven
     #[arg(long, value_enum, default_value_t)]
     verify: Proof,
+    /// Compute the SHA-256 and name it in the report, also where a store's own checksum proves the copy
+    #[arg(long, conflicts_with = "recursive")]
+    sha256: bool,
     /// Bytes per second at most; K, M and G are understood
     #[arg(long, value_name = "RATE", value_parser = parse_rate)]
     limit_rate: Option<u64>,

@@ -1,9 +1,9 @@
 //! `haulier location`: named storage with credentials, as commands over the API.
 
 use clap::{Args, Subcommand};
-use haulier_base::{Error, Result};
+use haulier_base::Result;
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::client::Client;
 use super::transfer::options_argument;
@@ -89,22 +89,7 @@ impl LocationsApi<'_> {
     }
 
     async fn list(&self) -> Result<Exit> {
-        let (mut found, mut after) = (Vec::new(), None::<String>);
-        loop {
-            let mut url = self.url(&[])?;
-            if let Some(after) = &after {
-                url.query_pairs_mut().append_pair("after", after);
-            }
-            let mut page = self.client.send(Method::GET, url, None, None).await?.body;
-            let Value::Array(items) = page["locations"].take() else {
-                return Err(Error::internal("the server's answer is not a list"));
-            };
-            found.extend(items);
-            match page["next"].as_str() {
-                Some(next) => after = Some(next.to_owned()),
-                None => break,
-            }
-        }
+        let found = self.client.pages(self.url(&[])?, "locations", "after").await?;
         self.output.documents(&found, COLUMNS);
         Ok(Exit::Done)
     }

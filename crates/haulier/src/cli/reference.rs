@@ -25,6 +25,7 @@ pub(crate) fn run(output: &Output) -> Outcome {
                 "parallel_writes": can.parallel_writes, "resumable_write": can.resumable_write,
                 "in_place": can.in_place, "read_back": can.read_back, "store_copy": copies,
                 "guarded_write": can.guarded_write, "rename": can.rename, "attributes": can.attributes,
+                "checksums": can.checksums,
             })
         })
         .collect();

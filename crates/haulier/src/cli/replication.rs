@@ -73,24 +73,4 @@ impl<'a> ReplicationApi<'a> {
         }
         Exit::Done
     }
-
-    /// All pages of one of our own lists.
-    async fn pages(&self, url: Url, member: &str) -> Result<Vec<Value>> {
-        let (mut found, mut after) = (Vec::new(), None::<String>);
-        loop {
-            let mut url = url.clone();
-            if let Some(after) = &after {
-                url.query_pairs_mut().append_pair("after", after);
-            }
-            let mut page = self.ask(Method::GET, url, None).await?;
-            let Value::Array(items) = page[member].take() else {
-                return Err(Error::internal("the server's answer is not a list"));
-            };
-            found.extend(items);
-            match page["next"].as_str() {
-                Some(next) => after = Some(next.to_owned()),
-                None => return Ok(found),
-            }
-        }
-    }
 }

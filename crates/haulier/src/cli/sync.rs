@@ -5,11 +5,11 @@ pub(crate) mod entry;
 pub(crate) mod file;
 pub(crate) mod rule;
 
-use haulier_base::{Error, Result};
+use haulier_base::Result;
 use reqwest::Method;
 use serde_json::Value;
 
-use super::client::Client;
+use super::client::{Client, items};
 use super::{Common, Exit, Failure, Output};
 
 /// A server's sync API and where to print.
@@ -45,30 +45,6 @@ impl<'a> SyncApi<'a> {
             self.output.document(&answer);
         }
         Ok(Exit::Done)
-    }
-
-    /// All pages of one of our own lists.
-    async fn pages(&self, url: url::Url, member: &str) -> Result<Vec<Value>> {
-        let (mut found, mut after) = (Vec::new(), None::<String>);
-        loop {
-            let mut url = url.clone();
-            if let Some(after) = &after {
-                url.query_pairs_mut().append_pair("after", after);
-            }
-            let mut page = self.ask(Method::GET, url, None).await?;
-            found.extend(items(page[member].take())?);
-            match page["next"].as_str() {
-                Some(next) => after = Some(next.to_owned()),
-                None => return Ok(found),
-            }
-        }
-    }
-}
-
-fn items(list: Value) -> Result<Vec<Value>> {
-    match list {
-        Value::Array(items) => Ok(items),
-        _ => Err(Error::internal("the server's answer is not a list")),
     }
 }
 

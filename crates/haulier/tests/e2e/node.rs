@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -12,9 +14,10 @@ use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The binary, with no settings of whoever runs the tests.
+/// The binary, with no settings of whoever runs the tests, as the user whose folder it is.
 pub(crate) fn haulier(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_haulier"));
+    command.uid(std::fs::metadata(folder).unwrap().uid());
     command.current_dir(folder).env_clear().env("XDG_STATE_HOME", folder.join("state"));
     command.stdin(Stdio::null()).stderr(Stdio::null());
     command
@@ -251,7 +254,15 @@ impl Client {
         let end = answer.windows(4).position(|four| four == b"\r\n\r\n").ok_or_else(cut)?;
         let head = String::from_utf8_lossy(&answer[..end]).into_owned();
         let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or_else(cut)?;
-        Ok((status, answer.split_off(end + 4)))
+        let body = answer.split_off(end + 4);
+        let mut lengths = head
+            .lines()
+            .filter_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:")?.trim().parse().ok());
+        // A site that dies in the middle of an answer only leaves it short.
+        if lengths.next_back().is_some_and(|length: usize| length != body.len()) {
+            return Err(cut());
+        }
+        Ok((status, body))
     }
 
     /// One request whose answer is JSON.

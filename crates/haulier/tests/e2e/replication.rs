@@ -61,8 +61,8 @@ fn three_sites_an_outage_and_the_command_line() {
     assert_eq!((&stored["size"], &stored["metadata"]["who"]), (&10.into(), &"Zoë".into()));
 
     // At once, wherever it is; it is passed through if it has to be.
-    for here in 0..3 {
-        let got = format!("got-{}", SITES[here]);
+    for (here, site) in SITES.iter().enumerate() {
+        let got = format!("got-{site}");
         at(&sites, here).says(&["object", "get", "photos", "2026/sea one.txt", &got]);
         assert_eq!(read(&folder, &got), small);
     }

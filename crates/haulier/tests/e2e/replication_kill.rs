@@ -73,14 +73,14 @@ impl Sites {
     /// Waits until every site says that every other one has applied everything.
     pub(crate) fn wait_until_in_sync(&self) {
         let begun = Instant::now();
-        for at in 0..3 {
+        for (at, site) in SITES.iter().enumerate() {
             loop {
                 let (status, said) = self.node(at).json("GET", "/haulier/v1/replication/status", None);
                 assert_eq!(status, 200, "{said}");
                 if said["in_sync"] == true {
                     break;
                 }
-                assert!(begun.elapsed() < PATIENCE, "{} does not come in sync: {said}", SITES[at]);
+                assert!(begun.elapsed() < PATIENCE, "{site} does not come in sync: {said}");
                 std::thread::sleep(20 * STEP);
             }
         }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::node::{Node, haulier};
 
-fn server(variable: &str) -> Value {
+pub(crate) fn server(variable: &str) -> Value {
     let text = std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set: run cargo xtask test"));
     serde_json::from_str(&text).unwrap()
 }

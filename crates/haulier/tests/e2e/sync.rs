@@ -2,5 +2,7 @@
 
 mod ends;
 mod offline;
+mod remote;
 mod ruling;
 mod story;
+mod trouble;

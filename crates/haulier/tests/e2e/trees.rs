@@ -135,6 +135,19 @@ fn a_tree_goes_to_s3_and_back_and_what_fails_fails_alone() {
     fs::create_dir_all(folder.path().join("back/odd/inside")).unwrap();
     let mut command = haulier(folder.path());
     assert!(command.args(["cp", "file", &odd, "--target-options", "@options"]).status().unwrap().success());
+    let single = |arguments: &[&str]| -> Value {
+        let mut command = haulier(folder.path());
+        let ended = command.args(["-o", "json", "cp"]).args(arguments).output().unwrap();
+        serde_json::from_slice(&ended.stdout).unwrap()
+    };
+    // What the store says proves both ways; a SHA-256 is computed for who asks.
+    let up = single(&["file", &odd, "--target-options", "@options"]);
+    assert_eq!((&up["verified_by"], &up["checksum"]), (&json!("store:crc64nvme"), &Value::Null));
+    let down = single(&[&odd, "single", "--source-options", "@options"]);
+    assert_eq!((&down["verified_by"], &down["checksum"]), (&json!("source:crc64nvme"), &Value::Null));
+    let down = single(&[&odd, "single", "--source-options", "@options", "--sha256"]);
+    assert_eq!(down["verified_by"], "source:crc64nvme");
+    assert_eq!(down["checksum"], "sha256:2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881");
     let (code, report, said) = copied(folder.path(), &[&url, "back", "--source-options", "@options"]);
     assert_eq!((code, &report["copied"], &report["failed"]), (Some(6), &json!(4), &json!(1)), "{report} {said}");
     assert!(said.contains("odd") && folder.path().join("back/odd/inside").exists(), "{said}");

@@ -90,7 +90,7 @@ impl WebObject {
             request.range_of(size)?;
         }
         let start = request.start;
-        Ok(ObjectRead { meta, start, end: Some(start), stream: stream::empty().boxed(), handle: None })
+        Ok(ObjectRead { meta, start, end: Some(start), stream: stream::empty().boxed(), handle: None, crc64: None })
     }
 
     async fn beyond_the_end(&self, request: &ReadRequest, headers: &HeaderMap) -> Result<ObjectRead> {
@@ -185,7 +185,7 @@ fn partial(response: Response, request: &ReadRequest, stall: std::time::Duration
     let given = last.saturating_add(1);
     let end = range.size.unwrap_or(given).min(request.end.unwrap_or(u64::MAX));
     let stream = body(response, Span { at: request.start, start: request.start, cut: end, known: true }, stall);
-    Ok(ObjectRead { meta, start: request.start, end: Some(end), stream, handle: None })
+    Ok(ObjectRead { meta, start: request.start, end: Some(end), stream, handle: None, crc64: None })
 }
 
 /// 200: everything, of which the leading bytes are dropped.
@@ -196,7 +196,7 @@ fn whole(response: Response, request: &ReadRequest, stall: std::time::Duration) 
     let end = size.map(|size| request.range_of(size)).transpose()?.map(|range| range.end);
     let cut = end.or(request.end).unwrap_or(u64::MAX);
     let stream = body(response, Span { at: 0, start: request.start, cut, known: end.is_some() }, stall);
-    Ok(ObjectRead { meta, start: request.start, end, stream, handle: None })
+    Ok(ObjectRead { meta, start: request.start, end, stream, handle: None, crc64: None })
 }
 
 /// Where a body is, and which part of it is wanted.

@@ -4,6 +4,7 @@
 //! so a link that is swapped in between cannot lead out.
 
 mod attributes;
+mod buffers;
 mod first_put;
 mod guarded;
 mod list;
@@ -129,6 +130,7 @@ impl Storage for LocalStorage {
             guarded_write: true,
             rename: true,
             attributes: true,
+            checksums: false,
         }
     }
 

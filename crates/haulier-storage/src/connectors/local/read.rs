@@ -11,6 +11,7 @@ use rustix::buffer::spare_capacity;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
+use super::buffers::Buffers;
 use super::{Roots, blocking, is_fifo, meta_of, special};
 use crate::{ByteStream, FileHandle, ObjectKind, ObjectMeta, ObjectRead, ReadRequest};
 
@@ -49,7 +50,8 @@ fn open(roots: &Roots, full: &Path, request: &ReadRequest) -> Result<Opened> {
     if meta.kind == ObjectKind::Regular {
         request.check_version(&meta)?;
         let range = request.range_of(found.len())?;
-        small = (range.end - range.start <= SMALL_BYTES).then(|| read_all(&file, range.start, range.end));
+        small = (range.end - range.start <= SMALL_BYTES)
+            .then(|| read_all(&file, range.start, range.end, &Buffers::default()));
     }
     Ok(Opened { fifo: is_fifo(&found), file, meta, small })
 }
@@ -66,16 +68,17 @@ fn regular(
         Some(bytes) => stream::iter([bytes]).boxed(),
         None => chunks(file, range.start, range.end),
     };
-    Ok(ObjectRead { meta, start: range.start, end: Some(range.end), stream, handle })
+    Ok(ObjectRead { meta, start: range.start, end: Some(range.end), stream, handle, crc64: None })
 }
 
 fn chunks(file: Arc<File>, start: u64, end: u64) -> ByteStream {
     let starts = stream::iter(std::iter::successors((start < end).then_some(start), move |at| {
         Some(at.saturating_add(CHUNK_BYTES)).filter(|next| *next < end)
     }));
+    let buffers = Buffers::default();
     let read = move |at: u64| {
-        let file = file.clone();
-        blocking(move || read_all(&file, at, end.min(at.saturating_add(CHUNK_BYTES))))
+        let (file, buffers) = (file.clone(), buffers.clone());
+        blocking(move || read_all(&file, at, end.min(at.saturating_add(CHUNK_BYTES)), &buffers))
     };
     let mut failed = false;
     let all = starts.map(read).buffered(CHUNKS_IN_FLIGHT);
@@ -88,9 +91,9 @@ fn chunks(file: Arc<File>, start: u64, end: u64) -> ByteStream {
 }
 
 /// Reads a whole range.
-fn read_all(file: &File, start: u64, end: u64) -> Result<Bytes> {
+fn read_all(file: &File, start: u64, end: u64, buffers: &Buffers) -> Result<Bytes> {
     let wanted = (end - start) as usize;
-    let bytes = read_at(file, start, wanted)?;
+    let bytes = read_at(file, start, wanted, buffers)?;
     if bytes.len() < wanted {
         return Err(Error::conflict("the source became shorter while it was read"));
     }
@@ -98,9 +101,9 @@ fn read_all(file: &File, start: u64, end: u64) -> Result<Bytes> {
 }
 
 /// Reads until the wanted length or the end of the file.
-pub(super) fn read_at(file: &File, offset: u64, wanted: usize) -> Result<Bytes> {
+pub(super) fn read_at(file: &File, offset: u64, wanted: usize, buffers: &Buffers) -> Result<Bytes> {
     // Read into memory that nobody fills with zeros before.
-    let mut buffer = Vec::with_capacity(wanted);
+    let mut buffer = buffers.take(wanted);
     while buffer.len() < wanted {
         let at = offset + buffer.len() as u64;
         match rustix::io::pread(file, spare_capacity(&mut buffer), at) {
@@ -110,5 +113,5 @@ pub(super) fn read_at(file: &File, offset: u64, wanted: usize) -> Result<Bytes> 
         }
     }
     buffer.truncate(wanted);
-    Ok(buffer.into())
+    Ok(buffers.lend(buffer))
 }

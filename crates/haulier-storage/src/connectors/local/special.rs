@@ -33,7 +33,7 @@ pub(super) fn read(file: File, fifo: bool, meta: ObjectMeta, request: &ReadReque
         device_chunks(Arc::new(file))
     };
     let stream = cut(all, request.start, request.end);
-    Ok(ObjectRead { meta, start: request.start, end: None, stream, handle: None })
+    Ok(ObjectRead { meta, start: request.start, end: None, stream, handle: None, crc64: None })
 }
 
 fn device_chunks(file: Arc<File>) -> ByteStream {

@@ -1,6 +1,7 @@
 //! Writing files: into a temporary name beside the target, published by a rename; or in place.
 
 use std::fs::{File, Permissions};
+use std::io::IoSlice;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use haulier_base::{Error, Result};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
+use super::buffers::Buffers;
 use super::first_put::FirstPut;
 use super::roots::Place;
 use super::{
@@ -25,6 +27,8 @@ use crate::{
 /// One call to the kernel; longer ones could not be stopped for a while.
 const KERNEL_COPY_BYTES_MAX: u64 = 16 * 1024 * 1024;
 const READ_BACK_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// The kernel takes 1,024 slices at once.
+const SLICES_MAX: usize = 1024;
 /// Files are addressed with signed numbers.
 const FILE_BYTES_MAX: u64 = i64::MAX as u64;
 const IN_PLACE_TOKEN: &str = "in-place";
@@ -90,6 +94,7 @@ pub(super) fn discard(roots: &Roots, full: &Path, label: &str, token: Option<&st
 struct FileWriter {
     file: Arc<File>,
     first: Arc<FirstPut>,
+    buffers: Buffers,
     place: Arc<Place>,
     /// The temporary name; none when writing in place.
     temp: Option<String>,
@@ -143,7 +148,16 @@ impl FileWriter {
 
     fn new(file: File, place: Place, temp: Option<String>, base: u64, resumed: u64) -> Self {
         let publication = Publication::default();
-        Self { file: Arc::new(file), first: Arc::default(), place: Arc::new(place), temp, base, resumed, publication }
+        Self {
+            file: Arc::new(file),
+            first: Arc::default(),
+            buffers: Buffers::default(),
+            place: Arc::new(place),
+            temp,
+            base,
+            resumed,
+            publication,
+        }
     }
 
     /// Does something with the file, once all puts are in it.
@@ -230,6 +244,25 @@ impl Publication {
     }
 }
 
+/// Writes pieces that follow each other, without putting them together before.
+fn write_all(file: &File, pieces: &[Bytes], mut at: u64) -> Result<()> {
+    let mut slices: Vec<_> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
+    let mut left = &mut slices[..];
+    IoSlice::advance_slices(&mut left, 0);
+    while !left.is_empty() {
+        match rustix::io::pwritev(file, &left[..left.len().min(SLICES_MAX)], at) {
+            Ok(0) => return Err(Error::unavailable("the file takes no more bytes")),
+            Ok(count) => {
+                IoSlice::advance_slices(&mut left, count);
+                at += count as u64;
+            }
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(std::io::Error::from(errno).into()),
+        }
+    }
+    Ok(())
+}
+
 fn beside(place: &Place, name: &str) -> Result<Place> {
     Ok(Place { folder: place.folder.try_clone()?, name: name.into() })
 }
@@ -250,6 +283,14 @@ impl ObjectWriter for FileWriter {
             return Ok(());
         }
         self.with_file(move |file| Ok(file.write_all_at(&bytes, at)?)).await
+    }
+
+    async fn put_all_at(&self, offset: u64, pieces: Vec<Bytes>) -> Result<()> {
+        if let [only] = &*pieces {
+            return self.put_at(offset, only.clone()).await;
+        }
+        let at = self.offset_of(offset, pieces.iter().map(|piece| piece.len() as u64).sum())?;
+        self.with_file(move |file| write_all(file, &pieces, at)).await
     }
 
     async fn copy_range(&self, source: &FileHandle, source_offset: u64, offset: u64, len: u64) -> Result<Option<u64>> {
@@ -288,7 +329,8 @@ impl ObjectWriter for FileWriter {
     async fn read_back(&self, offset: u64, len: u64) -> Result<Option<Bytes>> {
         let len = len.min(READ_BACK_BYTES_MAX);
         let at = self.offset_of(offset, len)?;
-        self.with_file(move |file| read::read_at(file, at, len as usize).map(Some)).await
+        let buffers = self.buffers.clone();
+        self.with_file(move |file| read::read_at(file, at, len as usize, &buffers).map(Some)).await
     }
 
     async fn forget_cached(&self) -> Result<()> {

@@ -176,6 +176,11 @@ pub(super) fn compare(wanted: Option<&str>, reported: &str) -> Verdict {
     }
 }
 
+/// The number that a store's CRC-64/NVME of a whole object is.
+pub(super) fn crc64_of(text: &str) -> Option<u64> {
+    number(text, 8)
+}
+
 fn number(text: &str, width: usize) -> Option<u64> {
     let bytes = base64::decode(text).ok().filter(|bytes| bytes.len() == width)?;
     Some(bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)))

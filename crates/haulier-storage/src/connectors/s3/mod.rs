@@ -95,6 +95,7 @@ impl Storage for S3Storage {
             one_version: true,
             parallel_reads: true,
             resumable_write: true,
+            checksums: self.0.checksum.declared().is_some(),
             ..Capabilities::default()
         }
     }

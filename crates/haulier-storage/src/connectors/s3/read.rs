@@ -5,10 +5,11 @@ use std::time::Duration;
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::primitives::ByteStream as Body;
-use aws_sdk_s3::types::ChecksumMode;
+use aws_sdk_s3::types::{ChecksumMode, ChecksumType};
 use futures::stream::{self, StreamExt};
 use haulier_base::{Error, Result};
 
+use super::checksum::crc64_of;
 use super::trouble::BAD_RANGE;
 use super::{Bucket, meta_of};
 use crate::connectors::cut;
@@ -43,7 +44,14 @@ pub(super) async fn read(bucket: &Bucket, key: &str, request: ReadRequest) -> Re
         }
         get = get.if_match(format!("\"{version}\""));
     }
-    match bucket.store.ask(get.send()).await {
+    let whole = request.start == 0 && request.end.is_none();
+    // The header alone: told by its own means, the library would compute the checksum too.
+    let asked = get.customize().mutate_request(move |request| {
+        if whole {
+            request.headers_mut().insert("x-amz-checksum-mode", "ENABLED");
+        }
+    });
+    match bucket.store.ask(asked.send()).await {
         Ok(answer) => opened(answer, &request, bucket.store.stall),
         Err(error) if error.detail(BAD_RANGE).is_some() => nothing(bucket, key, &request).await,
         Err(error) => Err(error),
@@ -56,7 +64,7 @@ async fn nothing(bucket: &Bucket, key: &str, request: &ReadRequest) -> Result<Ob
     let meta = meta_of(found.content_length(), found.e_tag(), found.last_modified());
     request.check_version(&meta)?;
     let start = request.range_of(meta.size.unwrap_or(0))?.start;
-    Ok(ObjectRead { meta, start, end: Some(start), stream: stream::empty().boxed(), handle: None })
+    Ok(ObjectRead { meta, start, end: Some(start), stream: stream::empty().boxed(), handle: None, crc64: None })
 }
 
 fn opened(answer: GetObjectOutput, request: &ReadRequest, stall: Duration) -> Result<ObjectRead> {
@@ -77,6 +85,8 @@ fn opened(answer: GetObjectOutput, request: &ReadRequest, stall: Duration) -> Re
         Some(size) => Some(request.range_of(size)?.end),
         None => sent.map(|length| first + length),
     };
+    let composite = answer.checksum_type() == Some(&ChecksumType::Composite);
+    let crc64 = answer.checksum_crc64_nvme().filter(|_| !composite).and_then(crc64_of);
     let (skip, last) = (request.start - first, end.map(|end| end - first));
     let stream = body(answer.body, last, stall);
     let stream = if skip > 0 || last.is_some_and(|last| sent.is_some_and(|sent| last < sent)) {
@@ -84,7 +94,7 @@ fn opened(answer: GetObjectOutput, request: &ReadRequest, stall: Duration) -> Re
     } else {
         stream
     };
-    Ok(ObjectRead { meta, start: request.start, end, stream, handle: None })
+    Ok(ObjectRead { meta, start: request.start, end, stream, handle: None, crc64 })
 }
 
 /// `bytes first-last/size`, where the size may be missing.

@@ -8,6 +8,7 @@ mod refusals;
 mod whole;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::TryStreamExt;
@@ -16,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::checksum::Kind;
 use super::plan::{Cut, PART_MIN};
-use super::upload::Upload;
+use super::upload::{Upload, discard_abandoned};
 use super::*;
 use crate::{Flushed, StorageConfig, Storages, Written, conformance};
 
@@ -245,7 +246,7 @@ async fn an_upload_that_was_completed_in_silence_is_recognized_and_not_sent_agai
         fill(&*writer, &bytes, from, size).await.unwrap();
         let written = writer.finish(size).await.unwrap();
         // The checksums of the first parts are known up to the last checkpoint.
-        assert_eq!((written.meta.size, written.store_checksum), (Some(size), Some("crc64nvme")), "from {from}");
+        assert_eq!((written.meta.size, written.store_checksum), (Some(size), proven("crc64nvme")), "from {from}");
         assert_eq!(written.meta.version, before.version);
     }
     let now = location.storage.stat(&location.path).await.unwrap();
@@ -257,6 +258,9 @@ async fn an_upload_that_was_completed_in_silence_is_recognized_and_not_sent_agai
     location.storage.discard(&location.path, "news", resume.as_deref()).await.unwrap();
     assert_eq!(location.storage.stat(&location.path).await.unwrap(), before, "a finished object is no leftover");
 
+    if lacks("checksums") {
+        return;
+    }
     let writer = location.storage.write(&location.path, again()).await.unwrap();
     let other = Bytes::from(vec![7; bytes.len()]);
     fill(&*writer, &other, 2 * PART, size).await.unwrap();
@@ -303,6 +307,26 @@ async fn an_aborted_or_discarded_upload_leaves_nothing() {
     };
     assert_eq!(failed.await.unwrap_err().kind(), ErrorKind::Conflict, "an open writer finds its place gone");
     location.storage.stat(&location.path).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn an_upload_whose_name_nobody_kept_is_found_when_it_is_old_and_empty() {
+    let (bucket, key) = (bucket(json!({})), "abandoned/object");
+    let (mut uploads, longer) = (Vec::new(), format!("{key}-not"));
+    for key in [key, key, &longer] {
+        let upload = Upload::begin(&bucket, key, Kind::None, Cut::new(PART, None)).await.unwrap();
+        uploads.push((key, upload));
+    }
+    uploads[1].1.put(&bucket, key, 0, [pattern(9)].into()).await.unwrap();
+    for (age, kept) in [(Duration::from_secs(3600), [true, true, true]), (Duration::ZERO, [false, true, true])] {
+        discard_abandoned(&bucket, key, age).await.unwrap();
+        for ((key, upload), kept) in uploads.iter().zip(kept) {
+            assert_eq!(upload.parts(&bucket, key).await.unwrap().is_some(), kept, "{key} {age:?}");
+        }
+    }
+    for (key, upload) in uploads {
+        upload.abort(&bucket, key).await.unwrap();
+    }
 }
 
 #[tokio::test]

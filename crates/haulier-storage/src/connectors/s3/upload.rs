@@ -211,6 +211,11 @@ pub(super) async fn discard(bucket: &Bucket, key: &str, token: Option<&str>) -> 
             None => Ok(()),
         };
     }
+    discard_abandoned(bucket, key, ABANDONED).await
+}
+
+/// Removes uploads of just this key that are empty and at least so old.
+pub(super) async fn discard_abandoned(bucket: &Bucket, key: &str, age: Duration) -> Result<()> {
     let (mut after_key, mut after_id) = (None, None);
     for _ in 0..PAGES_MAX {
         let list = bucket
@@ -229,7 +234,7 @@ pub(super) async fn discard(bucket: &Bucket, key: &str, token: Option<&str>) -> 
         };
         for upload in answer.uploads().iter().filter(|upload| upload.key() == Some(key)) {
             let (Some(id), Some(begun)) = (upload.upload_id(), upload.initiated()) else { continue };
-            if SystemClock.now().since(timestamp(begun)) < ABANDONED {
+            if SystemClock.now().since(timestamp(begun)) < age {
                 continue;
             }
             let list = bucket.store.client.list_parts().bucket(&bucket.name).key(key).upload_id(id);

@@ -254,10 +254,15 @@ impl ObjectWriter for S3Writer {
     }
 
     async fn put_at(&self, offset: u64, bytes: Bytes) -> Result<()> {
+        self.put_all_at(offset, vec![bytes]).await
+    }
+
+    async fn put_all_at(&self, offset: u64, pieces: Vec<Bytes>) -> Result<()> {
         let mut filling = self.filling.lock().await;
         self.refuse_failed()?;
         self.start(&mut filling, offset)?;
-        if bytes.is_empty() {
+        let added = length(&pieces);
+        if added == 0 {
             return Ok(());
         }
         let (start, end) = self.cut.part(self.cut.part_at(offset));
@@ -265,11 +270,11 @@ impl ObjectWriter for S3Writer {
         if offset == start && !filling.buffers.is_empty() {
             self.dispatch(&mut filling, self.cut.part_at(offset - 1)).await?;
         }
-        let next = offset.saturating_add(bytes.len() as u64);
+        let next = offset.saturating_add(added);
         if next > end {
             return Err(Error::invalid("a put may not go beyond the end of a part"));
         }
-        filling.buffers.push(bytes);
+        filling.buffers.extend(pieces);
         filling.next = Some(next);
         if next == end && self.upload.get().is_some() {
             self.dispatch(&mut filling, self.cut.part_at(offset)).await?;

@@ -67,7 +67,7 @@ pub(super) async fn read(lease: Lease, key: &str, request: &ReadRequest) -> Resu
             Err(error) => Some((Err(error), None)),
         }
     });
-    Ok(ObjectRead { meta, start: range.start, end: Some(range.end), stream: stream.boxed(), handle: None })
+    Ok(ObjectRead { meta, start: range.start, end: Some(range.end), stream: stream.boxed(), handle: None, crc64: None })
 }
 
 /// An answer and the place in the file that was asked for.

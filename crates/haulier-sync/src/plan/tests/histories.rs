@@ -90,7 +90,7 @@ impl History {
             }
             Step::WriteSame { at: place, name, from } => {
                 if let Some(file) = world.file(at(from), &names[*name]).filter(|_| place != from) {
-                    world.write(at(place), &names[*name], file.content);
+                    world.write_same(at(place), &names[*name], file.content);
                 }
             }
             Step::Touch { at: place, name, mode } => world.touch(at(place), &names[*name], *mode),

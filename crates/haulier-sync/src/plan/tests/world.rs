@@ -71,6 +71,8 @@ pub(super) struct World {
     /// Contents that a user replaced or deleted where they stood: nobody promised to keep them.
     superseded: BTreeSet<u32>,
     written: BTreeSet<u32>,
+    /// What users themselves brought to a second entry.
+    by_hand: BTreeSet<(FileName, u32)>,
     seconds: i64,
     versions: u64,
 }
@@ -91,6 +93,7 @@ impl World {
             hands: BTreeMap::new(),
             superseded: BTreeSet::new(),
             written: BTreeSet::new(),
+            by_hand: BTreeSet::new(),
             seconds: START_SECONDS,
             versions: 0,
         }
@@ -125,6 +128,12 @@ impl World {
         }
     }
 
+    /// Puts what another entry has under a name there by hand.
+    pub(super) fn write_same(&mut self, at: &EntryName, name: &FileName, content: u32) {
+        self.by_hand.insert((name.clone(), content));
+        self.write(at, name, content);
+    }
+
     pub(super) fn touch(&mut self, at: &EntryName, name: &FileName, mode: u32) {
         if let Some(file) = self.file(at, name) {
             self.seconds += 1;
@@ -145,6 +154,10 @@ impl World {
         }
         let Some(file) = self.disks.get_mut(at).and_then(|disk| disk.remove(from)) else { return };
         self.seconds += 1;
+        if self.by_hand.contains(&(from.clone(), file.content)) {
+            // Two that have the same have one file (8): who takes it away takes it away from both.
+            self.superseded.insert(file.content);
+        }
         if let Some(before) = self.file(at, to) {
             self.superseded.insert(before.content);
         }
@@ -207,7 +220,7 @@ impl World {
                 // A large file is read only where the index knew something else there, or when it was asked for.
                 let changed = known.as_ref().is_some_and(|known| *known != stamp(&file));
                 let read = read || file.content < LARGE || changed;
-                Seen::Present { found: found(&file), content: read.then(|| hash(file.content)) }
+                Seen::Present { found: found(&file), content: read.then(|| hash(file.content)), kind: None }
             }
         };
         self.looks.push(Look { at: at.clone(), name: name.clone(), seen, known });

@@ -38,7 +38,8 @@ impl Copier {
         let config = StorageConfig { allow_any_path: true, allow_private: true, ..StorageConfig::default() };
         let mut limits = Limits::none();
         limits.node = std::sync::Arc::new(ByteBudget::new(args.limit_rate));
-        let options = MoveOptions { verify: args.verify.into(), create_parents, ..MoveOptions::default() };
+        let (verify, digest) = (args.verify.into(), args.sha256);
+        let options = MoveOptions { verify, digest, create_parents, ..MoveOptions::default() };
         Ok(Self { storages: Storages::new(config)?, limits, options, stop: CancellationToken::new() })
     }
 
@@ -204,16 +205,20 @@ pub(super) async fn copy(args: &CpArgs, copier: Copier, source: &Place, target: 
 }
 
 fn report(outcome: &MoveOutcome, took: Duration, source: &str, target: &str, output: &Output) {
-    let checksum = outcome.checksum.as_ref().map(ToString::to_string);
+    let (checksum, proof) = (outcome.checksum.as_ref().map(ToString::to_string), outcome.proof.to_string());
     let rate = (outcome.bytes as f64 / took.as_secs_f64().max(1e-6)) as u64;
     match output.format() {
         Format::Table => {
-            let checksum = checksum.as_deref().unwrap_or("not verified");
-            output.line(&format!("{} bytes  {rate} B/s  {checksum}  {}", outcome.bytes, outcome.method));
+            let proof = match (&checksum, outcome.proof) {
+                (Some(checksum), _) => checksum,
+                (None, haulier_mover::Proof::Length) => "not verified",
+                (None, _) => &proof,
+            };
+            output.line(&format!("{} bytes  {rate} B/s  {proof}  {}", outcome.bytes, outcome.method));
         }
         _ => output.document(&json!({
             "source_url": source, "destination_url": target, "bytes": outcome.bytes, "bytes_per_second": rate,
-            "checksum": checksum, "method": outcome.method, "started_over": outcome.started_over,
+            "checksum": checksum, "verified_by": proof, "method": outcome.method, "started_over": outcome.started_over,
         })),
     }
 }

@@ -3,17 +3,24 @@
 //! Knows no storage: what is to be copied comes as a stream, and how as a function.
 
 use std::pin::pin;
+use std::sync::Arc;
 
 use futures::stream::{Stream, StreamExt};
 use haulier_base::{Error, Result};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::summary::Summary;
 use crate::cli::interrupted;
 
-/// Copied at once.
-pub(super) const AT_ONCE: usize = 16;
+/// Large entries copied at once, each with its parts on the way.
+const AT_ONCE: u32 = 16;
+/// Small ones, which wait for answers and flushes more than they do anything: those that end together share a flush.
+const SMALL_AT_ONCE: u32 = 64;
+/// The share of the room that an entry takes.
+pub(super) const LARGE: u32 = SMALL_AT_ONCE / AT_ONCE;
+pub(super) const SMALL: u32 = 1;
 
 /// What was done for one entry.
 #[derive(Debug)]
@@ -32,6 +39,7 @@ pub(super) enum Done {
 /// end by itself, after saving how far it came.
 pub(super) async fn each<E, F>(
     entries: impl Stream<Item = Result<E>>,
+    share: impl Fn(&E) -> u32,
     act: impl Fn(E) -> F,
     stop: &CancellationToken,
     summary: &mut Summary<'_>,
@@ -44,13 +52,14 @@ pub(super) async fn each<E, F>(
         std::future::pending::<()>().await;
     };
     tokio::select! {
-        () = all(entries, act, stop, summary) => {}
+        () = all(entries, share, act, stop, summary) => {}
         () = interrupt => unreachable!("interrupted copies end by themselves"),
     }
 }
 
 async fn all<E, F>(
     entries: impl Stream<Item = Result<E>>,
+    share: impl Fn(&E) -> u32,
     act: impl Fn(E) -> F,
     stop: &CancellationToken,
     summary: &mut Summary<'_>,
@@ -58,19 +67,27 @@ async fn all<E, F>(
     F: Future<Output = Result<Done>> + Send + 'static,
 {
     let mut entries = pin!(entries);
+    let room = Arc::new(Semaphore::new(SMALL_AT_ONCE as usize));
     // Tasks of their own, so that they use all cores.
     let mut running = JoinSet::new();
-    let mut more = true;
-    while more || !running.is_empty() {
+    let (mut more, mut next) = (true, None);
+    while more || next.is_some() || !running.is_empty() {
+        let wanted = next.as_ref().map_or(0, &share);
         tokio::select! {
-            () = stop.cancelled(), if more => more = false,
-            entry = entries.next(), if more && running.len() < AT_ONCE => match entry {
-                Some(Ok(entry)) => {
-                    running.spawn(act(entry));
-                }
+            () = stop.cancelled(), if more || next.is_some() => (more, next) = (false, None),
+            entry = entries.next(), if more && next.is_none() => match entry {
+                Some(Ok(entry)) => next = Some(entry),
                 Some(Err(error)) => summary.take(Err(error)),
                 None => more = false,
             },
+            Ok(place) = room.clone().acquire_many_owned(wanted), if next.is_some() => {
+                if let Some(acting) = next.take().map(&act) {
+                    running.spawn(async move {
+                        let _place = place;
+                        acting.await
+                    });
+                }
+            }
             Some(done) = running.join_next() => {
                 let panicked = |panic| Err(Error::internal("a copy broke off").caused_by(panic));
                 summary.take(done.unwrap_or_else(panicked));
@@ -81,8 +98,6 @@ async fn all<E, F>(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use futures::stream;
     use haulier_base::ErrorKind;
     use tokio::sync::Barrier;
@@ -95,8 +110,9 @@ mod tests {
         let output = Output::new(Format::Table, true);
         let (mut summary, stop) = (Summary::begin(&output, false), CancellationToken::new());
         // Nobody gets through before as many wait as may be under way.
-        let gate = Arc::new(Barrier::new(AT_ONCE));
-        let entries = (0..3 * AT_ONCE).map(|n| if n == 5 { Err(Error::forbidden("a folder")) } else { Ok(n) });
+        let at_once = AT_ONCE as usize;
+        let gate = Arc::new(Barrier::new(at_once));
+        let entries = (0..3 * at_once).map(|n| if n == 5 { Err(Error::forbidden("a folder")) } else { Ok(n) });
         let entries = entries.chain([Ok(0)]);
         let act = |n: usize| {
             let gate = gate.clone();
@@ -109,10 +125,28 @@ mod tests {
                 }
             }
         };
-        each(stream::iter(entries), act, &stop, &mut summary).await;
+        each(stream::iter(entries), |_| LARGE, act, &stop, &mut summary).await;
         let counted = (summary.copied, summary.skipped, summary.failed, summary.bytes);
         assert_eq!(counted, (17, 16, 16, 17 * 7));
         assert_eq!(summary.end(), Exit::Partial);
+    }
+
+    #[tokio::test]
+    async fn more_small_ones_are_under_way_than_large_ones() {
+        let output = Output::new(Format::Table, true);
+        let (mut summary, stop) = (Summary::begin(&output, false), CancellationToken::new());
+        // Eight large ones leave room for half of the small ones, and for none more.
+        let gate = Arc::new(Barrier::new((AT_ONCE / 2 + SMALL_AT_ONCE / 2) as usize));
+        let entries = [LARGE; 8].into_iter().chain([SMALL; 32]).map(Ok);
+        let act = |_| {
+            let gate = gate.clone();
+            async move {
+                gate.wait().await;
+                Ok(Done::There)
+            }
+        };
+        each(stream::iter(entries), |share| *share, act, &stop, &mut summary).await;
+        assert_eq!(summary.skipped, 40);
     }
 
     #[tokio::test]
@@ -126,7 +160,7 @@ mod tests {
                 Err(Error::new(ErrorKind::Canceled, "stopped"))
             }
         };
-        each(stream::repeat_with(|| Ok(())), act, &stop, &mut summary).await;
+        each(stream::repeat_with(|| Ok(())), |()| LARGE, act, &stop, &mut summary).await;
         assert_eq!((summary.copied, summary.failed), (0, 0), "what was stopped has not failed");
     }
 }

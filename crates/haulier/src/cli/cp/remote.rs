@@ -22,6 +22,9 @@ use super::summary::Summary;
 use super::there::There;
 use crate::cli::{Failure, Outcome, Output};
 
+/// Up to here an object is one request and one write.
+const SMALL_BYTES: u64 = 256 << 10;
+
 /// What every copy of one tree knows.
 struct Tree {
     copier: Copier,
@@ -83,7 +86,11 @@ async fn copy_all(tree: &Arc<Tree>, summary: &mut Summary<'_>) -> Result<()> {
     let listing = tree.source.storage.list(&tree.source.path).await?;
     let found_any = AtomicBool::new(false);
     let wanted = wanted(tree, listing, &found_any);
-    many::each(wanted, |object| copy_one(tree.clone(), object), &tree.copier.stop, summary).await;
+    let share = |object: &ListedObject| match object.meta.size {
+        Some(size) if size <= SMALL_BYTES => many::SMALL,
+        _ => many::LARGE,
+    };
+    many::each(wanted, share, |object| copy_one(tree.clone(), object), &tree.copier.stop, summary).await;
     if !found_any.load(Ordering::Relaxed) && !tree.copier.stop.is_cancelled() {
         check_exists(&tree.source).await?;
     }

@@ -133,7 +133,7 @@ async fn copy_all(tree: &Arc<Tree>, summary: &mut Summary<'_>) {
             done.map_err(|error| Error::new(error.kind(), format!("{}: {error}", path.display())))
         }
     };
-    many::each(poll_fn(|context| names.poll_recv(context)), act, &tree.copier.stop, summary).await;
+    many::each(poll_fn(|context| names.poll_recv(context)), |_| many::LARGE, act, &tree.copier.stop, summary).await;
     // A walk that still waits for room sees that nobody reads any more.
     drop(names);
     if let Err(panic) = walk.await {

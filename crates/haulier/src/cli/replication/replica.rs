@@ -15,13 +15,15 @@ const LAG: &[(&str, &str)] = &[
     ("BUCKET", "bucket"),
     ("ORDERS", "orders_pending"),
     ("BYTES", "bytes_pending"),
-    ("OLDEST", "oldest_at"),
+    ("OLDEST (S)", "oldest_seconds"),
     ("LAST SUCCESS", "last_success_at"),
-    ("PROBLEM", "problem"),
+    ("IN SYNC", "in_sync"),
+    ("REASON", "reason"),
 ];
 const ORDERS: &[(&str, &str)] = &[
     ("ID", "id"),
-    ("SITE", "site"),
+    ("FROM", "from_site"),
+    ("TO", "to_site"),
     ("ACTION", "action"),
     ("BUCKET", "bucket"),
     ("OBJECT", "object"),
@@ -37,12 +39,14 @@ const CONFLICTS: &[(&str, &str)] = &[
     ("KEPT UNTIL", "until"),
 ];
 const RUNS: &[(&str, &str)] = &[
-    ("ID", "id"),
+    ("RUN", "run"),
     ("KIND", "kind"),
     ("BUCKET", "bucket"),
     ("STATE", "state"),
     ("CHECKED", "checked"),
     ("ACTIONS", "actions"),
+    ("START", "start"),
+    ("STOP", "stop"),
     ("PROBLEM", "problem"),
 ];
 /// How often a run that is waited for is looked at.
@@ -62,7 +66,7 @@ pub(crate) enum ReplicaCommand {
     #[command(after_help = "Example:\n  haulier replica orders --state FAILED")]
     Orders(OrdersArgs),
     /// Try an order again that was given up, or drop it
-    #[command(after_help = "Example:\n  haulier replica order in-17 retry")]
+    #[command(after_help = "Example:\n  haulier replica order r17 retry")]
     Order {
         /// As `replica orders` names it
         id: String,
@@ -168,18 +172,8 @@ impl ReplicationApi<'_> {
     async fn lag(&self, check: bool) -> Result<Exit> {
         let status = self.ask(Method::GET, self.own(&["status"])?, None).await?;
         let in_sync = status["in_sync"] == true;
-        let mut rows = Vec::new();
-        for site in status["sites"].as_array().into_iter().flatten() {
-            let buckets = site["buckets"].as_array().filter(|buckets| !buckets.is_empty());
-            let whole = [json!({ "bucket": null, "orders_pending": 0, "bytes_pending": 0 })];
-            for bucket in buckets.map_or(&whole[..], Vec::as_slice) {
-                let mut row = bucket.clone();
-                for member in ["site", "problem", "last_success_at", "in_sync"] {
-                    row[member] = site[member].clone();
-                }
-                rows.push(row);
-            }
-        }
+        let sites = status["sites"].as_array().into_iter().flatten();
+        let rows: Vec<Value> = sites.flat_map(lag_of).collect();
         self.output.documents(&rows, LAG);
         if self.output.format() == Format::Table {
             self.output.remark(if in_sync { "in sync: every site has confirmed everything" } else { "not in sync" });
@@ -192,7 +186,7 @@ impl ReplicationApi<'_> {
         if let Some(state) = args.state {
             url.query_pairs_mut().append_pair("state", &state.to_uppercase());
         }
-        self.output.documents(&self.pages(url, "orders").await?, ORDERS);
+        self.output.documents(&self.client.pages(url, "orders", "after").await?, ORDERS);
         Ok(Exit::Done)
     }
 
@@ -205,7 +199,7 @@ impl ReplicationApi<'_> {
     }
 
     async fn conflicts(&self) -> Result<Exit> {
-        self.output.documents(&self.pages(self.own(&["conflicts"])?, "conflicts").await?, CONFLICTS);
+        self.output.documents(&self.client.pages(self.own(&["conflicts"])?, "conflicts", "after").await?, CONFLICTS);
         Ok(Exit::Done)
     }
 
@@ -233,7 +227,7 @@ impl ReplicationApi<'_> {
     }
 
     async fn runs(&self) -> Result<Exit> {
-        self.output.documents(&self.pages(self.own(&["runs"])?, "runs").await?, RUNS);
+        self.output.documents(&self.client.pages(self.own(&["runs"])?, "runs", "before").await?, RUNS);
         Ok(Exit::Done)
     }
 
@@ -246,4 +240,30 @@ impl ReplicationApi<'_> {
         let changed: Value = self.ask(Method::POST, self.own(&["runs", id, verb])?, None).await?;
         Ok(self.shown(&changed))
     }
+}
+
+/// What a site says, bucket by bucket: what it was not given, and what it was given and has not carried out.
+fn lag_of(site: &Value) -> Vec<Value> {
+    let row = |bucket: &Value, lag: &Value| {
+        let sum = |member: &str| {
+            let of = |part: &str| lag[part][member].as_u64().unwrap_or_default();
+            of("outgoing") + of("unapplied")
+        };
+        let ages = ["outgoing", "unapplied"].into_iter().filter_map(|part| lag[part]["oldest_seconds"].as_f64());
+        json!({
+            "site": site["site"],
+            "bucket": bucket,
+            "orders_pending": sum("orders"),
+            "bytes_pending": sum("bytes"),
+            "oldest_seconds": ages.max_by(f64::total_cmp).map(f64::round),
+            "dead_letters": lag["dead_letters"],
+            "in_sync": site["in_sync"],
+            "reason": site["reason"],
+            "last_success_at": site["last_success_at"],
+            "last_error": site["last_error"],
+        })
+    };
+    let buckets = site["buckets"].as_array().into_iter().flatten();
+    let rows: Vec<Value> = buckets.map(|bucket| row(&bucket["bucket"], bucket)).collect();
+    if rows.is_empty() { vec![row(&Value::Null, site)] } else { rows }
 }

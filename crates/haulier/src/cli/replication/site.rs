@@ -10,7 +10,8 @@ use serde_json::json;
 use super::super::{Common, Exit, Failure, Outcome, Output};
 use super::ReplicationApi;
 
-const COLUMNS: &[(&str, &str)] = &[("ID", "id"), ("NAME", "name"), ("URI", "uri"), ("STATUS", "status")];
+const COLUMNS: &[(&str, &str)] =
+    &[("ID", "id"), ("NAME", "name"), ("URI", "uri"), ("STATUS", "status"), ("TOKEN", "has_token")];
 
 /// What can be done with sites.
 #[derive(Subcommand)]
@@ -91,8 +92,8 @@ impl ReplicationApi<'_> {
     }
 
     async fn list_sites(&self) -> Result<Exit> {
-        let found = self.pages(self.own(&["sites"])?, "sites").await?;
-        self.output.documents(&found, COLUMNS);
+        let found = self.ask(Method::GET, self.own(&["sites"])?, None).await?;
+        self.output.documents(found.as_array().map_or(&[], Vec::as_slice), COLUMNS);
         Ok(Exit::Done)
     }
 

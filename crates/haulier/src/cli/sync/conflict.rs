@@ -61,7 +61,7 @@ impl SyncApi<'_> {
         if all {
             url.query_pairs_mut().append_pair("all", "true");
         }
-        let found = self.pages(url, "conflicts").await?;
+        let found = self.client.pages(url, "conflicts", "after").await?;
         self.output.documents(&found, COLUMNS);
         Ok(Exit::Done)
     }

@@ -98,7 +98,7 @@ impl SyncApi<'_> {
         if let Some(name) = name {
             url.query_pairs_mut().append_pair("name", name);
         }
-        let found = self.pages(url, "versions").await?;
+        let found = self.client.pages(url, "versions", "after").await?;
         self.output.documents(&found, VERSION_COLUMNS);
         Ok(Exit::Done)
     }

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::time::{Duration, SystemTime};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::story::{Story, everywhere};
 
@@ -45,8 +45,8 @@ fn row_12_both_sides_changed_other_files() {
     assert_eq!(story.names("B"), ["f", "h", "i"]);
 }
 
-#[test]
-fn row_13_both_changed_the_same_file() {
+/// Two entries that both changed `f.txt` while nobody looked, and the name under which A's older version is kept.
+fn both_changed() -> (Story, String) {
     let story = pair(&["f.txt"]);
     story.act("A", "stop");
     story.act("B", "stop");
@@ -64,8 +64,22 @@ fn row_13_both_changed_the_same_file() {
             found => Err(format!("{found:?}")),
         }
     });
-    assert!(aside.starts_with("f.sync-conflict-") && aside.ends_with("-A.txt"), "{aside}");
     story.settle();
+    (story, aside)
+}
+
+/// The only conflict there is, and where it is decided.
+fn open_conflict(story: &Story) -> (Value, String) {
+    let (_, list) = story.node().json("GET", "/haulier/v1/sync/conflicts", None);
+    let conflict = list["conflicts"][0].clone();
+    let path = format!("/haulier/v1/sync/conflicts/{}/resolve", conflict["id"].as_str().unwrap());
+    (conflict, path)
+}
+
+#[test]
+fn row_13_both_changed_the_same_file() {
+    let (story, aside) = both_changed();
+    assert!(aside.starts_with("f.sync-conflict-") && aside.ends_with("-A.txt"), "{aside}");
     for entry in ["A", "B"] {
         assert_eq!(story.names(entry), [aside.as_str(), "f.txt"], "{entry}");
         assert_eq!(story.read(entry, "f.txt").as_deref(), Some(&b"newer, from B"[..]));
@@ -73,11 +87,9 @@ fn row_13_both_changed_the_same_file() {
     }
 
     // It is listed until somebody decides; the loser is put in place here.
-    let (_, list) = story.node().json("GET", "/haulier/v1/sync/conflicts", None);
-    let conflict = &list["conflicts"][0];
-    assert_eq!((conflict["winner"].as_str(), conflict["loser"].as_str()), (Some("B"), Some("A")), "{list}");
+    let (conflict, path) = open_conflict(&story);
+    assert_eq!((conflict["winner"].as_str(), conflict["loser"].as_str()), (Some("B"), Some("A")), "{conflict}");
     assert_eq!(conflict["aside"], aside);
-    let path = format!("/haulier/v1/sync/conflicts/{}/resolve", conflict["id"].as_str().unwrap());
     let (status, body) = story.node().json("POST", &path, Some(&json!({ "keep": "loser" })));
     assert_eq!((status, body["resolution"].as_str()), (200, Some("loser")), "{body}");
     for entry in ["A", "B"] {
@@ -89,6 +101,22 @@ fn row_13_both_changed_the_same_file() {
     assert_eq!(story.node().json("POST", &path, Some(&json!({ "keep": "both" }))).0, 409);
     let (_, versions) = story.node().json("GET", "/haulier/v1/sync/versions?name=f.txt", None);
     assert!(!versions["versions"].as_array().unwrap().is_empty(), "the winner can be had back");
+}
+
+#[test]
+fn a_conflict_decided_for_the_winner_removes_the_loser_everywhere_and_keeps_it_for_a_while() {
+    let (story, aside) = both_changed();
+    let (_, path) = open_conflict(&story);
+    let (status, body) = story.node().json("POST", &path, Some(&json!({ "keep": "winner" })));
+    assert_eq!((status, body["resolution"].as_str()), (200, Some("winner")), "{body}");
+    for entry in ["A", "B"] {
+        story.wait_for(entry, &aside, None);
+        assert_eq!(story.read(entry, "f.txt").as_deref(), Some(&b"newer, from B"[..]), "{entry}");
+    }
+    story.settle();
+    assert_eq!(story.node().json("GET", "/haulier/v1/sync/conflicts", None).1["conflicts"], json!([]));
+    let (_, versions) = story.node().json("GET", &format!("/haulier/v1/sync/versions?name={aside}"), None);
+    assert!(!versions["versions"].as_array().unwrap().is_empty(), "the loser can be had back: {versions}");
 }
 
 #[test]

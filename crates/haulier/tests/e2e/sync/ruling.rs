@@ -88,3 +88,24 @@ fn row_5_to_9_rules_come_into_force_with_a_reload() {
     assert_eq!(story.read("A", "one").as_deref(), Some(&b"1 again"[..]));
     assert_eq!(story.read("B", "dir/two").as_deref(), Some(&b"22"[..]));
 }
+
+#[test]
+fn a_type_is_told_by_the_bytes_where_the_name_says_nothing() {
+    let rules = json!([{ "match": { "mime": ["image/*"] }, "sync": ["B"] }]);
+    let story = Story::new(&["A", "B"], &rules);
+    let png = |length: usize| [b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".as_slice(), &vec![0; length]].concat();
+    story.write("A", "words", b"just some words");
+    story.write("A", "words.txt", &png(5));
+    story.write("A", "scan", &png(10));
+    // Too large to be read before it is copied, but for its beginning.
+    let large = png(9 << 20);
+    story.write("A", "deep/large", &large);
+    story.wait_for("B", "scan", Some(&png(10)));
+    story.wait_for("B", "deep/large", Some(&large));
+    for (name, kind) in [("words", "application/octet-stream"), ("words.txt", "text/plain")] {
+        story.wait_for_document(name, |file| file["mimetype"] == kind && file["owners"] == json!(["A"]));
+    }
+    story.wait_for_document("scan", |file| file["mimetype"] == "image/png");
+    story.settle();
+    assert_eq!(story.names("B"), ["deep/large", "scan"]);
+}

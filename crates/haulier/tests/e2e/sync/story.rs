@@ -26,19 +26,35 @@ impl Story {
     }
 
     pub(super) fn on(database: Option<String>, entries: &[&str], rules: &Value, settings: &str) -> Self {
-        let folder = Scratch::new();
-        let mut setup = serde_json::Map::new();
-        for name in entries {
+        let mut story = Self::prepared(entries, &json!({}), rules, settings);
+        story.database = database;
+        story.begin();
+        story
+    }
+
+    /// Entries in folders of the test's own, and others that are somewhere else, not started yet.
+    pub(super) fn prepared(local: &[&str], others: &Value, rules: &Value, settings: &str) -> Self {
+        let (folder, mut setup) = (Scratch::new(), others.as_object().unwrap().clone());
+        for name in local {
             fs::create_dir(folder.path().join(name)).unwrap();
             setup.insert((*name).to_owned(), json!({ "driver": "local_storage", "options": { "root": name } }));
         }
+        let entries = setup.keys().cloned().collect();
         let setup = json!({ "name": "story", "entries": setup, "rules": rules });
         fs::write(folder.path().join("setup.json"), setup.to_string()).unwrap();
         fs::write(folder.path().join("haulier.toml"), settings).unwrap();
-        let entries = entries.iter().map(|name| (*name).to_owned()).collect();
-        let mut story = Self { folder, database, node: None, entries };
-        story.begin();
-        story
+        Self { folder, database: None, node: None, entries }
+    }
+
+    /// What is wrong with an entry, as it says itself.
+    pub(super) fn problem(&self, entry: &str) -> Option<String> {
+        let status = self.get(&format!("/entries/{entry}/status"));
+        status["problem"].as_str().map(str::to_owned)
+    }
+
+    /// What could not be done at an entry, and why.
+    pub(super) fn problems(&self, entry: &str) -> String {
+        self.node().json("GET", &format!("/haulier/v1/sync/entries/{entry}/progress"), None).1["problems"].to_string()
     }
 
     /// Starts the node, again.
