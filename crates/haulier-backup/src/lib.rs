@@ -9,7 +9,6 @@ mod job;
 mod merge;
 mod model;
 mod rules;
-mod schedule;
 mod search;
 mod service;
 mod session;
@@ -17,6 +16,6 @@ mod store;
 
 pub use http::{below_v1, openapi, router, versions_router};
 pub use model::{Document, Kind};
-pub use schedule::{Due, MISSED_MAX, Schedule};
+pub use haulier_schedule::{Due, MISSED_MAX, Schedule};
 pub use search::{Matcher, Query};
 pub use service::{Backups, List};
