@@ -28,7 +28,8 @@ use tokio::runtime::Handle;
 pub use backup::{BackupRequest, BackupSummary, Stream};
 pub use check::Checked;
 pub use contents::{FileInfo, Find, SnapshotInfo};
-pub use restore::{Restored, RestoreRequest};
+pub use lock::let_go;
+pub use restore::{RestoreRequest, Restored};
 pub use retention::{Forgotten, Keep};
 
 use lock::{Held, Locks};

@@ -14,8 +14,8 @@ mod service;
 mod session;
 mod store;
 
+pub use haulier_schedule::{Due, MISSED_MAX, Schedule};
 pub use http::{below_v1, openapi, router, versions_router};
 pub use model::{Document, Kind};
-pub use haulier_schedule::{Due, MISSED_MAX, Schedule};
 pub use search::{Matcher, Query};
 pub use service::{Backups, List};

@@ -52,6 +52,7 @@ impl Servers {
         servers.add("HAULIER_TEST_SFTP", Sshd::start, Sshd::settings)?;
         servers.add("HAULIER_TEST_WEBDAV", Apache::start, |server| Ok(server.settings()))?;
         servers.add("HAULIER_TEST_NGINX", Nginx::start, |server| Ok(server.settings()))?;
+        servers.add("HAULIER_TEST_RESTIC", restic, |program| Ok(program.display().to_string()))?;
         servers.add("HAULIER_TEST_FREEZER", freezer_client, |python| Ok(python.display().to_string()))?;
         Ok(servers)
     }
@@ -84,6 +85,13 @@ impl Servers {
     pub(crate) fn tell(&self, command: &mut Command) {
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
     }
+}
+
+/// The program whose repositories ours are, and what its tests look at attributes with.
+fn restic() -> Result<PathBuf> {
+    program("getfattr", "attr")?;
+    program("setfacl", "acl")?;
+    program("restic", "restic")
 }
 
 /// A Python that has the client library of Freezer, the last one that speaks version 1 of its API.

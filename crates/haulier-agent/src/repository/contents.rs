@@ -89,9 +89,10 @@ impl Repository {
     /// When the repository cannot be read.
     pub fn snapshots(&self, find: &Find) -> Result<Vec<SnapshotInfo>> {
         let all = self.snapshots_raw()?;
-        let fitting = all.iter().map(info).filter(|info| {
-            find.fits(info) && find.prefix().is_none_or(|prefix| info.id.starts_with(prefix))
-        });
+        let fitting = all
+            .iter()
+            .map(info)
+            .filter(|info| find.fits(info) && find.prefix().is_none_or(|prefix| info.id.starts_with(prefix)));
         Ok(fitting.collect())
     }
 
@@ -137,9 +138,8 @@ pub(super) fn root_of(
     path: &Path,
     look: impl FnOnce(rustic_core::TreeId, &Path) -> rustic_core::RusticResult<Node>,
 ) -> Result<Node> {
-    look(snapshot.tree, path).map_err(|error| {
-        Error::not_found(format!("{} is not in the snapshot", path.display())).caused_by(error)
-    })
+    look(snapshot.tree, path)
+        .map_err(|error| Error::not_found(format!("{} is not in the snapshot", path.display())).caused_by(error))
 }
 
 pub(super) fn info(snapshot: &SnapshotFile) -> SnapshotInfo {

@@ -4,7 +4,7 @@
 //! held, and stale when it is old, or when its process was on this machine and is no more.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use aes256ctr_poly1305aes::aead::Aead as _;
@@ -198,6 +198,18 @@ impl Locks {
     }
 }
 
+/// The locks of this process, for an end in the middle of the work.
+static HELD: Mutex<Vec<Weak<State>>> = Mutex::new(Vec::new());
+
+/// Lets nothing more be written under any lock of this process, and removes them.
+pub fn let_go() {
+    let held = std::mem::take(&mut *HELD.lock().unwrap_or_else(PoisonError::into_inner));
+    for state in held.iter().filter_map(Weak::upgrade) {
+        state.locks.shelf.close();
+        state.remove();
+    }
+}
+
 /// A lock that is ours until this is dropped.
 pub(super) struct Held {
     state: Arc<State>,
@@ -221,6 +233,7 @@ impl Held {
             wake: Condvar::new(),
             lost: AtomicBool::new(false),
         });
+        HELD.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&state));
         let renewed = Arc::clone(&state);
         let renewal = std::thread::spawn(move || renewed.keep_fresh(exclusive));
         Self { state, renewal: Some(renewal) }
@@ -236,6 +249,13 @@ impl Held {
 }
 
 impl State {
+    fn remove(&self) {
+        let name = self.name.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Err(error) = self.locks.shelf.take(&self.locks.shelf.lock_path(&name)) {
+            tracing::warn!(%error, "the lock of the repository could not be removed; it is stale from now on");
+        }
+    }
+
     fn keep_fresh(&self, exclusive: bool) {
         let mut renewed = Instant::now();
         loop {
@@ -275,10 +295,6 @@ impl Drop for Held {
         if self.renewal.take().is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the renewal of a lock failed");
         }
-        let name = self.state.name.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let locks = &self.state.locks;
-        if let Err(error) = locks.shelf.take(&locks.shelf.lock_path(&name)) {
-            tracing::warn!(%error, "the lock of the repository could not be removed; it is stale from now on");
-        }
+        self.state.remove();
     }
 }

@@ -232,6 +232,9 @@ impl WriteBackend for Shelf {
 
     fn remove(&self, tpe: FileType, id: &Id, _: bool) -> RusticResult<()> {
         let path = self.path(tpe, id);
+        if self.is_broken() {
+            return Err(failed("cannot remove", &path, Error::unavailable("an earlier write failed")));
+        }
         self.take(&path).map_err(|error| failed("cannot remove", &path, error))
     }
 }

@@ -1,5 +1,7 @@
 //! The command line: what can be said, and which function does it.
 
+mod agent;
+mod backup;
 mod client;
 mod completion;
 mod config;
@@ -65,6 +67,17 @@ enum Command {
     /// Lend a node that runs on PostgreSQL more hands
     #[command(after_help = "Example:\n  haulier worker --config /etc/haulier.toml")]
     Worker(NodeArgs),
+    /// Run backup jobs on a client machine
+    #[command(
+        after_help = "Example:\n  haulier agent --server http://backup.example:3862 --config /etc/haulier-agent.toml"
+    )]
+    Agent(agent::AgentArgs),
+    /// Do one action for an agent
+    #[command(name = agent::CHILD, hide = true)]
+    AgentAction,
+    /// Look into backup repositories, restore from them, check and tidy them
+    #[command(subcommand, after_help = "Example:\n  haulier backup list --repository main --config agent.toml")]
+    Backup(backup::BackupCommand),
     /// Copy now, through a server or by this process itself
     Cp(cp::CpArgs),
     /// Create, follow and end transfers on a server
@@ -120,7 +133,8 @@ enum Command {
 /// Does what the arguments say; the exit code says how it ended.
 pub(crate) fn run() -> ExitCode {
     let Cli { common, command } = Cli::parse();
-    let default_level = if matches!(command, Command::Serve(_) | Command::Worker(_)) { "info" } else { "warn" };
+    let default_level =
+        if matches!(command, Command::Serve(_) | Command::Worker(_) | Command::Agent(_)) { "info" } else { "warn" };
     telemetry::start(default_level, common.verbose, common.quiet);
     let output = Output::new(common.output, common.quiet);
     let outcome = match tokio::runtime::Runtime::new() {
@@ -145,6 +159,10 @@ async fn dispatch(common: &Common, command: Command, output: &Output) -> Outcome
     match command {
         Command::Serve(args) => serve::serve(&args, output).await,
         Command::Worker(args) => serve::worker(&args, output).await,
+        Command::Agent(args) => agent::run(common, &args, output).await,
+        // Its answer is on its standard output, also when it failed.
+        Command::AgentAction => std::process::exit(i32::from(!haulier_agent::serve_child().await)),
+        Command::Backup(command) => backup::run(command, output).await,
         Command::Cp(args) => cp::run(common, args, output).await,
         Command::Transfer(command) => transfer::run(common, command, output).await,
         Command::Location(command) => location::run(common, command, output).await,

@@ -28,13 +28,7 @@ struct Work<'a> {
     mark: u32,
 }
 
-pub(super) fn apply(
-    plan: &Plan,
-    shelf: &Shelf,
-    cipher: &Cipher,
-    owner: bool,
-    restored: &mut Restored,
-) -> Result<()> {
+pub(super) fn apply(plan: &Plan, shelf: &Shelf, cipher: &Cipher, owner: bool, restored: &mut Restored) -> Result<()> {
     let target = restored.target.clone();
     let left = plan.items.iter().map(|_| AtomicUsize::new(0)).collect();
     let work = Work { plan, owner, left, restored: Mutex::new(restored), mark: std::process::id() };
@@ -124,7 +118,8 @@ impl Work<'_> {
                 continue;
             }
             let beside = self.beside(*index);
-            let file = OpenOptions::new().read(true).write(true).open(&beside).map_err(|error| named(&beside, error))?;
+            let file =
+                OpenOptions::new().read(true).write(true).open(&beside).map_err(|error| named(&beside, error))?;
             unpack::put(&file, &beside, *offset, data)?;
             drop(file);
             if self.left[*index].fetch_sub(1, Ordering::SeqCst) == 1 {

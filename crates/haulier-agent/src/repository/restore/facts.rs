@@ -49,10 +49,8 @@ pub(super) fn dress(path: &Path, node: &Node, owner: bool, warn: &mut dyn FnMut(
     }
     note("attributes", set_attributes(path, node));
     if let Some(modified) = node.meta.mtime {
-        let times = Timestamps {
-            last_access: spec(node.meta.atime.unwrap_or(modified)),
-            last_modification: spec(modified),
-        };
+        let times =
+            Timestamps { last_access: spec(node.meta.atime.unwrap_or(modified)), last_modification: spec(modified) };
         note("times", rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).map_err(Into::into));
     }
 }
