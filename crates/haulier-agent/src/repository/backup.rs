@@ -151,7 +151,7 @@ impl Repository {
         let mut options = BackupOptions::default();
         options.no_scan = true;
         options.parent_opts.force = level == 0;
-        options.parent_opts.parents = last.iter().map(|last| last.id.to_string()).collect();
+        options.parent_opts.parents = last.iter().map(|last| last.id.to_hex().as_str().to_owned()).collect();
         let snapshot = self.describe(request, level)?;
         let started = snapshot.time.timestamp().as_second();
         let indexed = self.another()?.to_indexed_ids().map_err(ours)?;
@@ -219,7 +219,7 @@ fn next_level(last: Option<u32>, request: &BackupRequest) -> u32 {
 fn summary(snapshot: &SnapshotFile, level: u32) -> BackupSummary {
     let facts = snapshot.summary.clone().unwrap_or_default();
     BackupSummary {
-        snapshot: snapshot.id.to_string(),
+        snapshot: snapshot.id.to_hex().as_str().to_owned(),
         started: snapshot.time.timestamp().as_second(),
         level,
         files: facts.total_files_processed,

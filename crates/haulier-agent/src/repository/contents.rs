@@ -144,7 +144,7 @@ pub(super) fn root_of(
 
 pub(super) fn info(snapshot: &SnapshotFile) -> SnapshotInfo {
     SnapshotInfo {
-        id: snapshot.id.to_string(),
+        id: snapshot.id.to_hex().as_str().to_owned(),
         time: snapshot.time.timestamp().as_microsecond(),
         hostname: snapshot.hostname.clone(),
         name: snapshot.label.clone(),

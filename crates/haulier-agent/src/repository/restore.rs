@@ -84,8 +84,11 @@ impl Repository {
         if !request.overwrite_newer {
             refuse_newer(&plan)?;
         }
-        let mut restored =
-            Restored { snapshot: snapshot.id.to_string(), target: target.clone(), ..Restored::default() };
+        let mut restored = Restored {
+            snapshot: snapshot.id.to_hex().as_str().to_owned(),
+            target: target.clone(),
+            ..Restored::default()
+        };
         if request.dry_run {
             (restored.files, restored.bytes, restored.directories) = plan.totals();
             return Ok(restored);

@@ -107,5 +107,5 @@ pub(crate) fn portrait(root: &Path) -> String {
     let output = Command::new("bash").args(["-c", script, "-"]).arg(root).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     // The number of names of a folder is the file system's affair.
-    String::from_utf8(output.stdout).unwrap()
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }

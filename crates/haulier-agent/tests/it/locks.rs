@@ -1,5 +1,6 @@
 //! Locks that the other program respects, and that we respect.
 
+use std::io::Write as _;
 use std::process::Command;
 use std::time::Duration;
 
@@ -66,7 +67,7 @@ fn we_see_the_lock_of_restic() {
     scene.backup();
     // With patience, the end of the other one is waited for.
     scene.patience = Duration::from_secs(60);
-    drop(child.stdin.take());
+    child.stdin.take().unwrap().write_all(b"bytes").unwrap();
     scene.open().prune().unwrap();
     assert!(child.wait().unwrap().success());
     scene.restic_ok(&["check", "--read-data"]);
