@@ -15,11 +15,11 @@ mod source;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use haulier_base::{Error, Result, Secret};
 use haulier_storage::Location;
-use rustic_core::repofile::SnapshotFile;
+use rustic_core::repofile::{MasterKey, SnapshotFile};
 use rustic_core::{
     ConfigOptions, Credentials, KeyOptions, OpenStatus, RepositoryBackends, RepositoryOptions, RusticError,
 };
@@ -34,6 +34,11 @@ pub use retention::{Forgotten, Keep};
 
 use lock::{Held, Locks};
 use shelf::Shelf;
+
+/// A repository without a key that is still so after this long was left half made.
+const MAKING_MAX: Duration = Duration::from_secs(60);
+/// How often it is looked at meanwhile.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 type Opened = rustic_core::Repository<OpenStatus>;
 
@@ -77,23 +82,34 @@ impl Repository {
         Ok(Self { opened, shelf, access })
     }
 
-    /// Opens a repository, or makes it where there is none.
+    /// Opens a repository, or makes it where there is none. Several may do so at once: one of them makes it.
     ///
     /// # Errors
     /// As `open`; `NoSpace` and others when it cannot be written.
     pub fn open_or_init(access: Access, handle: Handle) -> Result<Self> {
-        let (bare, shelf) = bare(&access, handle.clone())?;
-        if bare.config_id().map_err(ours)?.is_some() {
-            return Self::open(access, handle);
-        }
         if access.password.reveal().is_empty() {
-            return Err(Error::invalid("a new repository needs a password that is not empty"));
+            return Err(Error::invalid("a repository needs a password that is not empty"));
         }
-        let credentials = Credentials::password(access.password.reveal());
-        let keys = KeyOptions::default();
-        let opened = bare.init(&credentials, &keys, &ConfigOptions::default()).map_err(ours)?;
-        tracing::info!("made a repository at {}", access.name);
-        Ok(Self { opened, shelf, access })
+        let begun = Instant::now();
+        loop {
+            let (bare, shelf) = bare(&access, handle.clone())?;
+            let exists = bare.config_id().map_err(ours)?.is_some();
+            if exists && shelf.has_key()? {
+                return Self::open(access, handle);
+            }
+            if !exists {
+                match init(bare, &access) {
+                    Ok(opened) => return Ok(Self { opened, shelf, access }),
+                    // Somebody else was faster.
+                    Err(error) if error.kind() == haulier_base::ErrorKind::Conflict => {}
+                    Err(error) => return Err(error),
+                }
+            } else if begun.elapsed() > MAKING_MAX {
+                tracing::warn!("{} was never finished; it is made anew", access.name);
+                shelf.discard_config()?;
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
     }
 
     /// The library's object once more, for work that uses it up. Costs one read of the configuration.
@@ -114,6 +130,16 @@ impl Repository {
         snapshots.sort_by(|a, b| a.time.timestamp().cmp(&b.time.timestamp()));
         Ok(snapshots)
     }
+}
+
+/// Makes a repository: the configuration first, which only one can write, and then the key, without which nobody opens
+/// it. The other way round, the key of one that died half way would open nothing and be tried all the same.
+fn init(bare: rustic_core::Repository<()>, access: &Access) -> Result<Opened> {
+    let (keys, master) = (KeyOptions::default(), Credentials::Masterkey(MasterKey::new()));
+    let opened = bare.init(&master, &keys, &ConfigOptions::default()).map_err(ours)?;
+    opened.add_key(access.password.reveal(), &keys).map_err(ours)?;
+    tracing::info!("made a repository at {}", access.name);
+    Ok(opened)
 }
 
 fn options(access: &Access) -> RepositoryOptions {

@@ -11,6 +11,7 @@ use aes256ctr_poly1305aes::aead::Aead as _;
 use aes256ctr_poly1305aes::{Aes256CtrPoly1305Aes, Key, Nonce};
 use bytes::Bytes;
 use haulier_base::{Error, Result};
+use haulier_storage::Guard;
 use rustic_core::jiff::Timestamp;
 use rustic_core::repofile::MasterKey;
 use serde::{Deserialize, Serialize};
@@ -163,7 +164,7 @@ impl Locks {
             .map_err(|error| Error::internal("a lock cannot be written").caused_by(error))?;
         let sealed = self.cipher.seal(&text)?;
         let name = hex::encode(Sha256::digest(&sealed));
-        self.shelf.put(&self.shelf.lock_path(&name), vec![Bytes::from(sealed)])?;
+        self.shelf.put(&self.shelf.lock_path(&name), vec![Bytes::from(sealed)], &Guard::Any)?;
         Ok(name)
     }
 

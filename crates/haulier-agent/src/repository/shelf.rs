@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use futures::StreamExt as _;
 use haulier_base::{Backoff, Error, Result};
 use haulier_storage::layers::Retrying;
-use haulier_storage::{Location, ObjectPath, ObjectWriter, ReadRequest, Storage, WriteRequest};
+use haulier_storage::{Guard, Location, ObjectPath, ObjectWriter, ReadRequest, Storage, WriteRequest};
 use rustic_core::{BytesList, ErrorKind, FileType, Id, ReadBackend, RusticError, RusticResult, WriteBackend};
 use tokio::runtime::Handle;
 
@@ -101,6 +101,16 @@ impl Shelf {
         })
     }
 
+    /// Whether there is any key.
+    pub(super) fn has_key(&self) -> Result<bool> {
+        Ok(!self.names(FileType::Key.dirname())?.is_empty())
+    }
+
+    /// Takes the configuration of a repository away that nobody can open.
+    pub(super) fn discard_config(&self) -> Result<()> {
+        self.take(&self.folder.join(CONFIG))
+    }
+
     /// A part of a pack.
     pub(super) fn pack_part(&self, pack: &Id, offset: u32, length: u32) -> Result<Bytes> {
         let start = u64::from(offset);
@@ -108,14 +118,14 @@ impl Shelf {
     }
 
     /// Puts a file in its place, flushed.
-    pub(super) fn put(&self, path: &ObjectPath, pieces: Vec<Bytes>) -> Result<()> {
+    pub(super) fn put(&self, path: &ObjectPath, pieces: Vec<Bytes>, guard: &Guard) -> Result<()> {
         if self.is_broken() {
             return Err(Error::unavailable("an earlier write to the repository failed"));
         }
         let written = self.handle.block_on(async {
             let mut failed = 0;
             loop {
-                let error = match self.put_once(path, pieces.clone()).await {
+                let error = match self.put_once(path, pieces.clone(), guard).await {
                     Err(error) if error.is_temporary() => error,
                     outcome => return outcome,
                 };
@@ -130,12 +140,13 @@ impl Shelf {
         written
     }
 
-    async fn put_once(&self, path: &ObjectPath, pieces: Vec<Bytes>) -> Result<()> {
+    async fn put_once(&self, path: &ObjectPath, pieces: Vec<Bytes>, guard: &Guard) -> Result<()> {
         let size = pieces.iter().map(|piece| piece.len() as u64).sum();
         let request = WriteRequest {
             label: haulier_base::id::random_uuid(),
             create_parents: true,
             size: Some(size),
+            guard: guard.clone(),
             ..WriteRequest::default()
         };
         let writer = self.storage.write(path, request).await?;
@@ -227,7 +238,9 @@ impl ReadBackend for Shelf {
 impl WriteBackend for Shelf {
     fn write_bytes(&self, tpe: FileType, id: &Id, _: bool, content: BytesList) -> RusticResult<()> {
         let path = self.path(tpe, id);
-        self.put(&path, content.into_vec()).map_err(|error| failed("cannot write", &path, error))
+        // Two who make a repository at once must not both succeed.
+        let guard = if tpe == FileType::Config { Guard::Absent } else { Guard::Any };
+        self.put(&path, content.into_vec(), &guard).map_err(|error| failed("cannot write", &path, error))
     }
 
     fn remove(&self, tpe: FileType, id: &Id, _: bool) -> RusticResult<()> {

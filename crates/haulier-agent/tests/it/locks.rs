@@ -96,3 +96,18 @@ fn the_lock_of_a_dead_process_is_removed() {
     scene.restic_ok(&["unlock"]);
     scene.open().prune().unwrap();
 }
+
+#[test]
+fn of_several_who_make_a_repository_one_makes_it() {
+    let scene = Scene::new();
+    scene.write("a", "a");
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| scene.backup());
+        }
+    });
+    assert_eq!(scene.open().snapshots(&scene.latest()).unwrap().len(), 4);
+    let keys = std::fs::read_dir(scene.path("repo/keys")).unwrap();
+    assert_eq!(keys.count(), 1);
+    scene.restic_ok(&["check", "--read-data"]);
+}

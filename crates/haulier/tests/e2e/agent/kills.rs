@@ -10,7 +10,7 @@ use super::scene::Scene;
 use crate::kill_loop::{Dice, rounds};
 
 /// Rounds in an ordinary test run; a soak sets its own number.
-const ROUNDS: usize = 12;
+const ROUNDS: u64 = 12;
 
 #[test]
 fn kills_lose_nothing_and_tell_nothing_twice() {
