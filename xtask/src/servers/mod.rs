@@ -3,6 +3,7 @@
 mod apache;
 mod ceph;
 mod exact;
+mod mariadb;
 mod nginx;
 mod seaweed;
 mod sshd;
@@ -20,6 +21,7 @@ use crate::process::{Result, find, output, root, run, step};
 use apache::Apache;
 pub(crate) use ceph::Ceph;
 pub(crate) use exact::{ExactS3, PROGRAM as EXACT_S3};
+use mariadb::MariaDb;
 use nginx::Nginx;
 pub(crate) use seaweed::Seaweed;
 use sshd::Sshd;
@@ -52,6 +54,7 @@ impl Servers {
         servers.add("HAULIER_TEST_SFTP", Sshd::start, Sshd::settings)?;
         servers.add("HAULIER_TEST_WEBDAV", Apache::start, |server| Ok(server.settings()))?;
         servers.add("HAULIER_TEST_NGINX", Nginx::start, |server| Ok(server.settings()))?;
+        servers.add("HAULIER_TEST_MARIADB", MariaDb::start, |server| Ok(server.settings().display().to_string()))?;
         servers.add("HAULIER_TEST_RESTIC", restic, |program| Ok(program.display().to_string()))?;
         servers.add("HAULIER_TEST_FREEZER", freezer_client, |python| Ok(python.display().to_string()))?;
         Ok(servers)

@@ -35,13 +35,17 @@ fn kills_lose_nothing_and_tell_nothing_twice() {
         }
         // The moment of the kill is what varies.
         std::thread::sleep(Duration::from_millis(dice.below(2500)));
-        if dice.below(3) == 0 {
-            scene.kill_server();
-            std::thread::sleep(Duration::from_millis(dice.below(1500)));
-            scene.start_server();
-        } else {
-            scene.kill_agent();
-            scene.start_agent();
+        match dice.below(4) {
+            0 => {
+                scene.kill_server();
+                std::thread::sleep(Duration::from_millis(dice.below(1500)));
+                scene.start_server();
+            }
+            1 => scene.kill_children(),
+            _ => {
+                scene.kill_agent();
+                scene.start_agent();
+            }
         }
     }
     let before = scene.records().len();

@@ -78,6 +78,19 @@ impl Scene {
         }
     }
 
+    /// Ends whatever the agent has started, as a crash would; it is in the middle of a backup or of a prune.
+    pub(super) fn kill_children(&self) {
+        let agent = self.agent.as_ref().unwrap().id();
+        let threads = std::fs::read_dir(format!("/proc/{agent}/task")).unwrap();
+        for thread in threads.flatten() {
+            let children = std::fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+            for child in children.split_whitespace() {
+                // It may have ended by itself meanwhile.
+                let _sent = Command::new("kill").args(["-9", child]).stderr(Stdio::null()).status().unwrap();
+            }
+        }
+    }
+
     pub(super) fn kill_server(&mut self) {
         if let Some(node) = self.node.take() {
             node.process.kill();
@@ -141,8 +154,13 @@ impl Scene {
 
     /// Runs a command of ours on the repository.
     pub(super) fn ours(&self, arguments: &[&str]) -> (Option<i32>, String) {
+        self.ours_at("main", arguments)
+    }
+
+    /// Runs a command of ours on another repository.
+    pub(super) fn ours_at(&self, repository: &str, arguments: &[&str]) -> (Option<i32>, String) {
         let mut command = haulier(self.scratch.path());
-        command.arg("backup").args(arguments).args(["-r", "main", "--config", "agent.toml", "-o", "json"]);
+        command.arg("backup").args(arguments).args(["-r", repository, "--config", "agent.toml", "-o", "json"]);
         let output = command.stderr(Stdio::piped()).output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         (output.status.code(), text)
