@@ -1,7 +1,6 @@
 //! The command line: what can be said, and which function does it.
 
 mod agent;
-mod backup;
 mod client;
 mod completion;
 mod config;
@@ -12,6 +11,7 @@ mod location;
 mod output;
 mod reference;
 mod replication;
+mod repository;
 mod sync;
 mod transfer;
 
@@ -77,7 +77,7 @@ enum Command {
     AgentAction,
     /// Look into backup repositories, restore from them, check and tidy them
     #[command(subcommand, after_help = "Example:\n  haulier backup list --repository main --config agent.toml")]
-    Backup(backup::BackupCommand),
+    Backup(repository::BackupCommand),
     /// Copy now, through a server or by this process itself
     Cp(cp::CpArgs),
     /// Create, follow and end transfers on a server
@@ -162,7 +162,7 @@ async fn dispatch(common: &Common, command: Command, output: &Output) -> Outcome
         Command::Agent(args) => agent::run(common, &args, output).await,
         // Its answer is on its standard output, also when it failed.
         Command::AgentAction => std::process::exit(i32::from(!haulier_agent::serve_child().await)),
-        Command::Backup(command) => backup::run(command, output).await,
+        Command::Backup(command) => repository::run(command, output).await,
         Command::Cp(args) => cp::run(common, args, output).await,
         Command::Transfer(command) => transfer::run(common, command, output).await,
         Command::Location(command) => location::run(common, command, output).await,
