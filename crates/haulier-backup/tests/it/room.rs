@@ -6,7 +6,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use haulier_access::{AuthMode, Authenticator};
-use haulier_backup::Backups;
+use haulier_backup::{BackupConfig, Backups};
 use haulier_testkit::catalog::TestCatalog;
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -53,9 +53,10 @@ impl Room {
     }
 
     pub(crate) fn with(catalog: TestCatalog, auth: AuthMode) -> Self {
-        let backups = Backups::new(catalog.catalog.clone());
+        let backups = Backups::new(catalog.catalog.clone(), BackupConfig::default());
         let authenticator = Authenticator::new(auth).self_named("anonymous");
-        let router = haulier_access::layer(haulier_backup::below_v1(backups), authenticator);
+        let own = haulier_backup::own_router(backups.clone());
+        let router = haulier_access::layer(haulier_backup::below_v1(backups).merge(own), authenticator);
         Self { catalog, router: router.merge(haulier_backup::versions_router()) }
     }
 
