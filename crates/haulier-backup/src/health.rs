@@ -28,15 +28,8 @@ pub(crate) enum Alarm {
 }
 
 impl Alarm {
-    pub(crate) const ALL: [Self; 7] = [
-        Self::Overdue,
-        Self::Stalled,
-        Self::Failed,
-        Self::Unclear,
-        Self::Silent,
-        Self::Shrunk,
-        Self::Unreadable,
-    ];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Overdue, Self::Stalled, Self::Failed, Self::Unclear, Self::Silent, Self::Shrunk, Self::Unreadable];
 
     /// Its name on the wire.
     pub(crate) fn as_str(self) -> &'static str {

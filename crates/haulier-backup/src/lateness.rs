@@ -164,8 +164,11 @@ mod tests {
                 Some("2026-11-21T03:00:00Z"),
                 None,
             ),
-            (json!({"schedule_interval": "1 hours", "schedule_end_date": "2026-11-20T12:30:00"}), None,
-                Some("2026-11-20T12:00:00Z")),
+            (
+                json!({"schedule_interval": "1 hours", "schedule_end_date": "2026-11-20T12:30:00"}),
+                None,
+                Some("2026-11-20T12:00:00Z"),
+            ),
             // A second after each run.
             (json!({"schedule_interval": "continuous"}), Some("2026-11-21T10:00:00Z"), Some("2026-11-21T10:00:01Z")),
             // A calendar.

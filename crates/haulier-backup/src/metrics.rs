@@ -17,7 +17,8 @@ impl BackupMetrics {
     pub fn register(&self, registry: &mut Registry) {
         // Known from the beginning, so that an alert on one that is missing never fires by mistake.
         Alarm::ALL.into_iter().for_each(|alarm| self.found(alarm, 0));
-        let about = "Jobs, clients and backups that somebody should look at; all processes of a catalogue show the same";
+        let about =
+            "Jobs, clients and backups that somebody should look at; all processes of a catalogue show the same";
         registry.register("haulier_backup_alarms", about, self.alarms.clone());
     }
 

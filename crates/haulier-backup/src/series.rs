@@ -98,8 +98,12 @@ mod tests {
         let series = |more: Value| of(more).unwrap().series;
         assert_eq!(series(json!({"time_stamp": 1})), series(json!({"time_stamp": 2, "mode": "fs"})));
         assert_eq!(series(json!({"hostname": "", "host_name": "h"})), series(json!({})));
-        let others = [json!({"hostname": "i"}), json!({"backup_name": "m"}), json!({"container": "d"}),
-            json!({"hostname": "hn", "backup_name": ""})];
+        let others = [
+            json!({"hostname": "i"}),
+            json!({"backup_name": "m"}),
+            json!({"container": "d"}),
+            json!({"hostname": "hn", "backup_name": ""}),
+        ];
         for other in others {
             assert_ne!(series(other.clone()), series(json!({})), "{other}");
         }

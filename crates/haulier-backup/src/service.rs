@@ -13,9 +13,9 @@ use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use crate::config::BackupConfig;
+use crate::job::{self, Origin};
 use crate::lateness::{self, Watched};
 use crate::metrics::BackupMetrics;
-use crate::job::{self, Origin};
 use crate::model::{Document, Kind, Object, new_id};
 use crate::search::tokens::Tokens;
 use crate::search::{Query, taken_at};

@@ -43,7 +43,8 @@ pub fn identity_router(authenticator: Authenticator, clock: Arc<dyn Clock>) -> R
 async fn version(headers: HeaderMap) -> Response {
     let links = json!([{ "rel": "self", "href": format!("{}/v3/", base(&headers)) }]);
     let media = json!([{ "base": "application/json", "type": "application/vnd.openstack.identity-v3+json" }]);
-    Json(json!({ "version": { "id": "v3.14", "status": "stable", "links": links, "media-types": media } })).into_response()
+    Json(json!({ "version": { "id": "v3.14", "status": "stable", "links": links, "media-types": media } }))
+        .into_response()
 }
 
 async fn tokens(State(identity): State<Identity>, request: Request) -> Response {
@@ -82,9 +83,7 @@ impl Identity {
         let domain = json!({ "id": "default", "name": "Default" });
         let asked = [&scope["id"], &scope["name"]].into_iter().find_map(Value::as_str).filter(|name| is_id(name));
         let project = caller.project.as_deref().or(asked).unwrap_or(PROJECT);
-        let endpoint = |interface: &str| {
-            json!({ "id": interface, "interface": interface, "region": "RegionOne", "region_id": "RegionOne", "url": base })
-        };
+        let endpoint = |interface: &str| json!({ "id": interface, "interface": interface, "region": "RegionOne", "region_id": "RegionOne", "url": base });
         let endpoints = ["public", "internal", "admin"].map(endpoint);
         let roles: Vec<_> = caller.roles.iter().map(|role| json!({ "id": role, "name": role })).collect();
         let now = self.clock.now();

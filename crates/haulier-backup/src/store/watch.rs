@@ -61,20 +61,21 @@ pub(crate) async fn note_seen(tx: &mut Tx, seen: &HashMap<Name, Timestamp>) -> R
 
 /// Where an alarm is found: tables and conditions, with one limit as `$1`; and what is shown of it.
 fn parts(alarm: Alarm) -> (&'static str, &'static str) {
-    const OF_JOB: &str = "d.id AS id, d.client AS client, d.due_at AS since, d.updated_at AS updated";
+    const DUE: &str = "d.id AS id, d.client AS client, d.due_at AS since";
+    const TOLD: &str = "d.id AS id, d.client AS client, d.updated_at AS since";
     const OF_CLIENT: &str = "d.id AS id, d.id AS client, d.seen_at AS since";
     const OF_BACKUP: &str = "s.backup_id AS id, s.host AS client, s.taken_at AS since, s.name AS name, \
                              s.size AS size, s.size_before AS size_before, s.unreadable AS unreadable";
     match alarm {
-        Alarm::Overdue => (OF_JOB, "backup_documents AS d WHERE d.due_at < $1"),
+        Alarm::Overdue => (DUE, "backup_documents AS d WHERE d.due_at < $1"),
         Alarm::Stalled => (
-            OF_JOB,
+            TOLD,
             "backup_documents AS d WHERE d.state = 'running' AND d.updated_at < $1 AND NOT EXISTS \
              (SELECT 1 FROM backup_documents AS c WHERE c.id = d.client AND c.kind = 'client' AND c.scope = d.owner \
              AND c.seen_at >= $1)",
         ),
-        Alarm::Failed => (OF_JOB, "backup_documents AS d WHERE d.state = 'failed' AND d.updated_at <= $1"),
-        Alarm::Unclear => (OF_JOB, "backup_documents AS d WHERE d.state = 'unclear' AND d.updated_at <= $1"),
+        Alarm::Failed => (TOLD, "backup_documents AS d WHERE d.state = 'failed' AND d.updated_at <= $1"),
+        Alarm::Unclear => (TOLD, "backup_documents AS d WHERE d.state = 'unclear' AND d.updated_at <= $1"),
         Alarm::Silent => (OF_CLIENT, "backup_documents AS d WHERE d.kind = 'client' AND d.seen_at < $1"),
         Alarm::Shrunk => (
             OF_BACKUP,
@@ -111,18 +112,13 @@ pub(crate) async fn find(tx: &mut Tx, alarm: Alarm, limits: &Limits, owner: &str
 }
 
 fn found(alarm: Alarm, row: &Row) -> Result<Found> {
-    let since = match alarm {
-        Alarm::Stalled | Alarm::Failed | Alarm::Unclear => Some(row.int("updated")?),
-        _ => row.int_or_null("since")?,
-    };
     let of_backup = matches!(alarm, Alarm::Shrunk | Alarm::Unreadable);
-    let number = |name: &str| -> Result<i64> {
-        if of_backup { Ok(row.int_or_null(name)?.unwrap_or(0)) } else { Ok(0) }
-    };
+    let number =
+        |name: &str| -> Result<i64> { if of_backup { Ok(row.int_or_null(name)?.unwrap_or(0)) } else { Ok(0) } };
     Ok(Found {
         id: row.text("id")?,
         client: row.text_or_null("client")?.unwrap_or_default(),
-        since,
+        since: row.int_or_null("since")?,
         name: if of_backup { row.text("name")? } else { String::new() },
         size: number("size")?,
         size_before: number("size_before")?,

@@ -6,8 +6,13 @@ use haulier_base::Result;
 use super::super::{Common, Exit, Failure, Outcome, Output};
 use super::{BackupApi, Which};
 
-const COLUMNS: &[(&str, &str)] =
-    &[("CLIENT", "client_id"), ("HOST", "hostname"), ("DESCRIPTION", "description"), ("HEALTH", "health"), ("WHY", "why")];
+const COLUMNS: &[(&str, &str)] = &[
+    ("CLIENT", "client_id"),
+    ("HOST", "hostname"),
+    ("DESCRIPTION", "description"),
+    ("HEALTH", "health"),
+    ("WHY", "why"),
+];
 
 /// What can be done with clients. They register themselves.
 #[derive(Subcommand)]
