@@ -7,8 +7,8 @@ use crate::model::Object;
 
 /// Members that may say how much there was to back up, in bytes; the first that says it counts.
 const SIZES: [&str; 2] = ["backup_size_uncompressed", "total_backup_session_size"];
-/// Members that may say how many files could not be read.
-const UNREADABLE: [&str; 2] = ["unreadable_files", "total_unreadable_files"];
+/// The member that may say how many files could not be read.
+const UNREADABLE: &str = "unreadable_files";
 
 /// Sizes are counted up to this, so that they can be multiplied, bytes.
 const SIZE_MAX: i64 = 1 << 53;
@@ -44,7 +44,7 @@ pub(crate) fn run(metadata: &Object) -> Option<Run> {
     let series = hash.finalize()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
     let number = |names: &[&str]| names.iter().find_map(|name| whole_number(metadata.get(*name)?));
     let size = number(&SIZES).filter(|size| *size > 0 && is_whole(metadata)).map(|size| size.min(SIZE_MAX));
-    let unreadable = number(&UNREADABLE).unwrap_or(0).max(0);
+    let unreadable = number(&[UNREADABLE]).unwrap_or(0).max(0);
     // Names are shown to people, and databases take no control characters.
     let shown = |name: &str| name.chars().filter(|c| !c.is_control()).take(NAME_CHARS_MAX).collect();
     Some(Run { series, host: shown(host), name: shown(name), size, unreadable })
