@@ -21,9 +21,9 @@ CREATE TABLE backup_documents (
 );
 CREATE UNIQUE INDEX backup_documents_by_id ON backup_documents (id, kind, scope);
 CREATE INDEX backup_documents_by_owner ON backup_documents (owner, kind, seq);
-CREATE INDEX backup_documents_due ON backup_documents (due_at) WHERE due_at IS NOT NULL;
-CREATE INDEX backup_documents_by_state ON backup_documents (state, owner) WHERE state IS NOT NULL;
-CREATE INDEX backup_documents_clients ON backup_documents (owner, id) WHERE kind = 'client';
+CREATE INDEX backup_documents_by_due ON backup_documents (owner, due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX backup_documents_by_state ON backup_documents (owner, state) WHERE state IS NOT NULL;
+CREATE INDEX backup_documents_by_sight ON backup_documents (owner, seen_at) WHERE kind = 'client';
 
 -- The last backup of the same thing, and how large the one before it was, in bytes; sizes only of whole backups.
 -- unreadable counts the files that could not be read.

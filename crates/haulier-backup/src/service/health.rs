@@ -30,11 +30,14 @@ impl Backups {
         Ok(health::report(&self.config, now, &counted, all))
     }
 
-    /// Counts for the metrics what is wrong with everybody's.
+    /// Counts for the metrics what is wrong with everybody's, unless that was done a moment ago.
     ///
     /// # Errors
     /// When the catalogue cannot be read.
     pub async fn observe(&self) -> Result<()> {
+        if !self.metrics.is_due(self.catalog.now()) {
+            return Ok(());
+        }
         self.write_sightings(self.sightings.take()).await;
         let limits = Limits::new(&self.config, self.catalog.now());
         let mut tx = self.catalog.read().await?;

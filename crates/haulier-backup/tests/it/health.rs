@@ -1,6 +1,10 @@
 //! Silence is an alarm: what is wrong is told, and nothing else is.
 
+use haulier_access::AuthMode;
+use haulier_backup::BackupConfig;
 use haulier_testkit::both_databases;
+use prometheus_client::encoding::text;
+use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 
 use crate::room::{Room, job};
@@ -38,6 +42,16 @@ fn pair(alarm: &str, about: &str) -> (String, String) {
 
 async fn tell(room: &Room, id: &str, schedule: Value) {
     room.ask("PATCH", &format!("/v1/jobs/{id}"), json!({ "job_schedule": schedule })).await.ok(200);
+}
+
+/// What `/metrics` shows of an alarm.
+async fn counted(room: &Room, alarm: &str) -> i64 {
+    let (mut registry, mut page) = (Registry::default(), String::new());
+    room.backups.metrics().register(&mut registry);
+    room.backups.observe().await.unwrap();
+    text::encode(&mut page, &registry).unwrap();
+    let line = format!("haulier_backup_alarms{{alarm=\"{alarm}\"}} ");
+    page.lines().find_map(|shown| shown.strip_prefix(&line)).unwrap_or_else(|| panic!("{page}")).parse().unwrap()
 }
 
 both_databases! {
@@ -158,6 +172,36 @@ both_databases! {
         assert_eq!(alarms(&room).await, [], "nobody is told of what is deleted");
         record(800, json!({ "backup_size_uncompressed": i64::MAX, "hostname": "a\u{0}b" })).await;
         assert_eq!(alarms(&room).await, []);
+    }
+
+    async fn limits_are_settings_and_metrics_count_for_all(t: TestCatalog) {
+        let config = BackupConfig {
+            time_zone: "Asia/Tokyo".to_owned(), overdue_minutes: 2, silent_minutes: 3, shrunk_percent: 10, identity: false,
+        };
+        let room = Room::configured(t, AuthMode::Open, config);
+        assert_eq!(counted(&room, "silent").await, 0);
+        for user in ["ann", "bob"] {
+            room.ask_as(user, "POST", "/v1/clients", json!({ "client_id": "alpha" })).await.ok(201);
+            let mut dated = job("alpha");
+            let date = room.now() + 9 * 3600 + 60;
+            let date = jiff::Timestamp::from_second(date).unwrap().to_string();
+            dated["job_schedule"] = json!({ "schedule_date": date.trim_end_matches('Z') });
+            room.ask_as(user, "POST", "/v1/jobs", dated).await.ok(201);
+        }
+        for size in [1000, 899] {
+            let size = json!({ "container": "c", "hostname": "h", "backup_name": "n", "backup_size_uncompressed": size });
+            room.create("backups", size).await;
+        }
+        room.pass(3 * 60);
+        let about = |found: Vec<(String, String)>| found.into_iter().map(|(alarm, _)| alarm).collect::<Vec<_>>();
+        assert_eq!(about(alarms(&room).await), ["shrunk"]);
+        room.pass(1);
+        assert_eq!(about(alarms(&room).await), ["overdue", "silent", "shrunk"]);
+        assert_eq!((counted(&room, "overdue").await, counted(&room, "silent").await, counted(&room, "shrunk").await), (2, 2, 1));
+        room.ask_as("bob", "GET", "/v1/jobs", poll("alpha")).await.ok(200);
+        assert_eq!(counted(&room, "silent").await, 2, "not counted again at once");
+        room.pass(5);
+        assert_eq!(counted(&room, "silent").await, 1);
     }
 
     async fn everybody_hears_of_his_own(t: TestCatalog) {

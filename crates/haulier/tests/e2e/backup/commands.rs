@@ -96,6 +96,8 @@ fn clients_jobs_and_sessions_are_commanded() {
         "{table}"
     );
     assert!(says(&["job", "list", "--client", "p1_gamma"]).contains(" ok "));
+    let (_, _, metrics) = node.ask("GET", "/metrics", None).unwrap();
+    assert!(metrics.contains("haulier_backup_alarms{alarm=\"failed\"} 1"), "{metrics}");
 
     let session = read(&["session", "create", "--description", "night", "--hold-off", "60", "--at", "hour=3"]);
     let session = session["session_id"].as_str().unwrap();
