@@ -127,7 +127,7 @@ impl Repository {
 
     fn snapshots_raw(&self) -> Result<Vec<SnapshotFile>> {
         let mut snapshots = self.opened.get_all_snapshots().map_err(ours)?;
-        snapshots.sort_by(|a, b| a.time.timestamp().cmp(&b.time.timestamp()));
+        snapshots.sort_by_key(|snapshot| snapshot.time.timestamp());
         Ok(snapshots)
     }
 }

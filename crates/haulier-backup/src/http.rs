@@ -1,4 +1,7 @@
-//! Routes of backup contract §1: extract, call one verb, convert.
+//! Routes of backup contract §1: extract, call one verb, convert. Those of our own are in `http/own.rs`.
+
+mod identity;
+mod own;
 
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::RawPathParamsRejection;
@@ -18,6 +21,9 @@ use crate::job::Event;
 use crate::model::{Document, Kind};
 use crate::service::{Backups, List, Listing};
 use crate::session::Action;
+
+pub use identity::identity_router;
+pub use own::{own_openapi, own_router};
 
 /// Largest body, in bytes.
 const BODY_BYTES_MAX: usize = 1 << 20;
@@ -183,7 +189,7 @@ fn json_text(text: impl Into<Body>) -> Response {
 /// Answers a list: at once when it is short, otherwise a chunk at a time, so that its length costs no memory.
 async fn list(backups: &Backups, caller: &Caller, list: List) -> Result<Response> {
     let kind = list.kind;
-    let mut listing = backups.list(caller, list);
+    let mut listing = backups.list(caller, list).await;
     let first = backups.list_chunk(&mut listing).await?;
     let more = first.more;
     let mut text = format!("{{\"{}\":[", kind.plural());

@@ -127,6 +127,15 @@ impl Query {
         read::query(body)
     }
 
+    /// The client that asks for its jobs, if this is how clients do it (backup contract §12): those of one client that
+    /// are not completed, and nothing besides.
+    pub(crate) fn polled_client(&self) -> Option<&str> {
+        let [Condition::Name(name, Scalar::Text(client))] = self.all.as_slice() else { return None };
+        let [clause] = self.none.as_slice() else { return None };
+        let open = [Condition::Name("status".to_owned(), Scalar::Text("completed".to_owned()))];
+        (name == "client_id" && *clause == open).then_some(client)
+    }
+
     /// Whether it leaves nothing out.
     pub fn is_everything(&self) -> bool {
         *self == Self::default()

@@ -1,19 +1,27 @@
 //! The verbs people ask for; one verb, one transaction.
 
 mod changes;
+mod health;
 mod sessions;
 
+use std::sync::Arc;
+
 use haulier_access::Caller;
-use haulier_base::{Error, Page, Result};
+use haulier_base::{Error, ErrorKind, Page, Result};
 use haulier_catalog::{Catalog, Tx};
+use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
+use crate::config::BackupConfig;
 use crate::job::{self, Origin};
+use crate::lateness::{self, Watched};
+use crate::metrics::BackupMetrics;
 use crate::model::{Document, Kind, Object, new_id};
 use crate::search::tokens::Tokens;
 use crate::search::{Query, taken_at};
+use crate::seen::Sightings;
 use crate::store::{self, Place, Placed, Selection, Written};
-use crate::{rules, session};
+use crate::{rules, series, session};
 
 /// How many documents one read of a list fetches.
 const LIST_CHUNK: i64 = 500;
@@ -22,6 +30,11 @@ const LIST_CHUNK: i64 = 500;
 #[derive(Clone, Debug)]
 pub struct Backups {
     catalog: Catalog,
+    config: Arc<BackupConfig>,
+    /// That of the configuration, found once.
+    zone: TimeZone,
+    sightings: Sightings,
+    metrics: BackupMetrics,
 }
 
 /// What to list.
@@ -47,8 +60,14 @@ pub(crate) struct Listing {
 
 impl Backups {
     /// Builds the room.
-    pub fn new(catalog: Catalog) -> Self {
-        Self { catalog }
+    pub fn new(catalog: Catalog, config: BackupConfig) -> Self {
+        let (zone, config) = (config.zone(), Arc::new(config));
+        Self { catalog, config, zone, sightings: Sightings::default(), metrics: BackupMetrics::default() }
+    }
+
+    /// What the room counts.
+    pub fn metrics(&self) -> &BackupMetrics {
+        &self.metrics
     }
 
     /// Keeps a new document of the caller's and returns its identifier. `text` is `body` as it was sent.
@@ -72,6 +91,7 @@ impl Backups {
 
     async fn record_backup(&self, caller: &Caller, metadata: Object, text: &str) -> Result<String> {
         rules::check_backup(&metadata)?;
+        let run = series::run(&metadata);
         let id = new_id();
         let user_name = caller.user_name.as_ref().unwrap_or(&caller.user);
         let owners = json!({ "backup_id": id, "user_id": caller.user, "user_name": user_name }).to_string();
@@ -83,6 +103,9 @@ impl Backups {
         written.document.body = format!("{open},\"backup_metadata\":{}}}", text.trim());
         let mut tx = self.catalog.begin("backup.record").await?;
         store::insert(&mut tx, &written).await?;
+        if let Some(run) = &run {
+            store::watch::note_run(&mut tx, &written.document, run, written.taken_at).await?;
+        }
         tx.commit().await?;
         Ok(id)
     }
@@ -94,7 +117,12 @@ impl Backups {
             client.insert("uuid".to_owned(), new_id().into());
         }
         let document = json!({ "client": client, "user_id": caller.user });
-        self.insert_alone(Kind::Client, id, &caller.user, &document).await
+        let registered = self.insert_alone(Kind::Client, id.clone(), &caller.user, &document).await;
+        if registered.as_ref().is_err_and(|error| error.kind() == ErrorKind::Conflict) {
+            // It came back after a restart, and is there.
+            self.seen(caller, &id).await;
+        }
+        registered
     }
 
     async fn create_job(&self, caller: &Caller, body: Object) -> Result<String> {
@@ -103,7 +131,7 @@ impl Backups {
         let mut made = job::make(body, &id, &caller.user, now, Origin::New)?;
         let mut tx = self.catalog.begin("backup.create_job").await?;
         store_actions(&mut tx, caller, &mut made).await?;
-        store::insert(&mut tx, &written(Kind::Job, &id, &caller.user, 1, &made.into())?).await?;
+        store::insert(&mut tx, &self.written(Kind::Job, &id, &caller.user, 1, &made.into())?).await?;
         tx.commit().await?;
         Ok(id)
     }
@@ -160,7 +188,10 @@ impl Backups {
     }
 
     /// Begins a list of the caller's documents, in the order of creation.
-    pub(crate) fn list(&self, caller: &Caller, list: List) -> Listing {
+    pub(crate) async fn list(&self, caller: &Caller, list: List) -> Listing {
+        if list.kind == Kind::Job {
+            self.seen_by_poll(caller, &list.query).await;
+        }
         let everything = list.query.is_everything();
         let formula = (!everything).then(|| Tokens::new(list.kind, &caller.user).formula(&list.query));
         let bounds = match list.kind {
@@ -191,17 +222,28 @@ impl Backups {
         Ok(Page { items: page.items.into_iter().map(|placed| placed.body).collect(), more })
     }
 
+    /// A document as it goes into the catalogue, with what is watched of it.
+    fn written(&self, kind: Kind, id: &str, owner: &str, version: i64, document: &Value) -> Result<Written> {
+        let mut written = written(kind, id, owner, version, document)?;
+        if let (Kind::Job, Value::Object(job)) = (kind, document) {
+            written.client = job.get("client_id").and_then(Value::as_str).map(str::to_owned);
+            written.watched = lateness::watched(job, self.catalog.now(), &self.zone);
+        }
+        Ok(written)
+    }
+
     fn now_seconds(&self) -> i64 {
         self.catalog.now().as_micros().div_euclid(1_000_000)
     }
 }
 
-/// A document as it goes into the catalogue.
+/// The same for a document of which nothing is watched.
 fn written(kind: Kind, id: &str, owner: &str, version: i64, document: &Value) -> Result<Written> {
     let tokens = Tokens::new(kind, owner).of(document)?;
     let taken_at = (kind == Kind::Backup).then(|| taken_at(document)).flatten();
     let (id, owner, body) = (id.to_owned(), owner.to_owned(), document.to_string());
-    Ok(Written { document: Document { kind, id, owner, version, body }, tokens, taken_at })
+    let document = Document { kind, id, owner, version, body };
+    Ok(Written { document, tokens, taken_at, client: None, watched: Watched::default() })
 }
 
 /// Writes the server's own members into a document.

@@ -1,8 +1,11 @@
-//! SQL for the room's tables; every function takes a `Tx`.
+//! SQL for the room's documents; every function takes a `Tx`. That for what is watched is in `store/watch.rs`.
+
+pub(crate) mod watch;
 
 use haulier_base::{Error, Result};
 use haulier_catalog::{Row, Sql, Tx, args};
 
+use crate::lateness::{State, Watched};
 use crate::model::{Document, Kind};
 
 /// A document with what it is found by.
@@ -13,6 +16,15 @@ pub(crate) struct Written {
     pub(crate) tokens: String,
     /// When a backup was taken, in seconds.
     pub(crate) taken_at: Option<i64>,
+    /// The client of a job, and what is watched of it.
+    pub(crate) client: Option<String>,
+    pub(crate) watched: Watched,
+}
+
+impl Written {
+    fn state(&self) -> Option<&'static str> {
+        self.watched.state.map(State::as_str)
+    }
 }
 
 /// Which documents of one owner a list shows.
@@ -46,8 +58,9 @@ pub(crate) struct Placed {
 /// Adds a document, at the latest with the commit; `Conflict` when there is one of that identifier.
 pub(crate) async fn insert(tx: &mut Tx, written: &Written) -> Result<()> {
     const INSERT: Sql = Sql::both(
-        "INSERT INTO backup_documents (kind, id, scope, owner, version, body, taken_at, created_at, updated_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8)",
+        "INSERT INTO backup_documents \
+         (kind, id, scope, owner, version, body, taken_at, client, due_at, state, seen_at, created_at, updated_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12)",
     );
     const INDEX: Sql = Sql::each(
         "INSERT INTO backup_search (rowid, tokens) \
@@ -57,14 +70,19 @@ pub(crate) async fn insert(tx: &mut Tx, written: &Written) -> Result<()> {
     );
     let Document { kind, id, owner, version, body } = &written.document;
     let (name, scope, now) = (kind.as_str(), kind.scope(owner), tx.now());
-    tx.execute_later(INSERT, args![name, id, scope, owner, *version, body, written.taken_at, now]).await?;
+    // Whoever registers is there.
+    let seen_at = (*kind == Kind::Client).then_some(now);
+    let (client, due_at, state) = (written.client.as_deref(), written.watched.due_at, written.state());
+    let arguments =
+        args![name, id, scope, owner, *version, body, written.taken_at, client, due_at, state, seen_at, now];
+    tx.execute_later(INSERT, arguments).await?;
     tx.expect_one_later(INDEX, args![id, name, scope, &written.tokens], vanished(&written.document)).await
 }
 
 /// Writes what can change of a document, at the latest with the commit.
 pub(crate) async fn update(tx: &mut Tx, written: &Written) -> Result<()> {
     const UPDATE: Sql = Sql::both(
-        "UPDATE backup_documents SET version = $4, body = $5, taken_at = $6, updated_at = $7 \
+        "UPDATE backup_documents SET version = $4, body = $5, client = $6, due_at = $7, state = $8, updated_at = $9 \
          WHERE id = $1 AND kind = $2 AND scope = $3",
     );
     const INDEX: Sql = Sql::each(
@@ -75,7 +93,8 @@ pub(crate) async fn update(tx: &mut Tx, written: &Written) -> Result<()> {
     );
     let Document { kind, id, owner, version, body } = &written.document;
     let (name, scope, now) = (kind.as_str(), kind.scope(owner), tx.now());
-    let arguments = args![id, name, scope, *version, body, written.taken_at, now];
+    let (client, due_at, state) = (written.client.as_deref(), written.watched.due_at, written.state());
+    let arguments = args![id, name, scope, *version, body, client, due_at, state, now];
     tx.expect_one_later(UPDATE, arguments, vanished(&written.document)).await?;
     tx.execute_later(INDEX, args![id, name, scope, &written.tokens]).await
 }

@@ -33,6 +33,8 @@ pub(crate) struct App {
     syncs: Syncs,
     replication: Replication,
     backups: Backups,
+    /// Whether tokens are handed out below `/v3`.
+    identity: bool,
     locations: Locations,
 }
 
@@ -69,8 +71,21 @@ impl App {
             Replication::new(catalog.clone(), locations.clone(), config.replication.clone(), place).await?;
         metrics.with_registry(|registry| replication.metrics().register(registry));
         let (authenticator, readiness) = (authenticator(config)?, Readiness::new(catalog.clone()));
-        let backups = Backups::new(catalog.clone());
-        Ok(Self { catalog, metrics, readiness, authenticator, transfers, syncs, replication, backups, locations })
+        let backups = Backups::new(catalog.clone(), config.backup.clone());
+        metrics.with_registry(|registry| backups.metrics().register(registry));
+        let identity = config.backup.identity;
+        Ok(Self {
+            catalog,
+            metrics,
+            readiness,
+            authenticator,
+            transfers,
+            syncs,
+            replication,
+            backups,
+            identity,
+            locations,
+        })
     }
 
     /// The handlers of every room that any process of a node may run.
@@ -109,7 +124,8 @@ impl App {
         let openapi = haulier_transfer::openapi().merge_from(locations::openapi());
         let openapi = openapi.merge_from(haulier_sync::openapi()).merge_from(haulier_sync::own_openapi());
         let openapi = openapi.merge_from(haulier_replication::openapi()).merge_from(haulier_backup::openapi());
-        let mut router = status::router(self.readiness.clone(), self.metrics.clone(), openapi);
+        let openapi = openapi.merge_from(haulier_backup::own_openapi());
+        let mut router = status::router(self.readiness.clone(), self.metrics.clone(), self.backups.clone(), openapi);
         let guarded = haulier_access::layer(locations::router(self.locations.clone()), self.authenticator.clone());
         router = router.merge(guarded);
         router = self.add_v1(router, apis);
@@ -128,11 +144,21 @@ impl App {
         }
         if apis.contains(&Api::Backup) {
             router = router.merge(haulier_backup::versions_router());
+            let own = haulier_backup::own_router(self.backups.clone());
+            router = router.merge(haulier_access::layer(own, self.backup_users()));
+            if self.identity {
+                router = router.merge(haulier_backup::identity_router(self.backup_users(), self.catalog.clock()));
+            }
         }
         if apis.contains(&Api::Transfer) {
             router = router.fallback_service(haulier_transfer::versions_router(self.transfers.clone()));
         }
         router
+    }
+
+    /// Who asks the backup API. Where nobody has to say who he is, its users may (backup contract §3).
+    fn backup_users(&self) -> Authenticator {
+        self.authenticator.self_named("anonymous")
     }
 
     /// Adds the two APIs whose paths begin with `/v1`. Each answers in its own words to what it does not know: transfer
@@ -146,16 +172,16 @@ impl App {
             below_transfers = Some(guarded);
         }
         if apis.contains(&Api::Backup) {
-            // Where nobody has to say who he is, the users of this API may (backup contract §3).
-            let authenticator = self.authenticator.self_named("anonymous");
-            let guard = |router| haulier_access::layer(router, authenticator.clone());
+            let guard = |router| haulier_access::layer(router, self.backup_users());
             router = router.merge(guard(haulier_backup::router(self.backups.clone())).reset_fallback());
             below = Some(guard(haulier_backup::below_v1(self.backups.clone())));
         }
         let Some(rest) = below.clone().or_else(|| below_transfers.clone()) else { return router };
         let transfers = below_transfers.unwrap_or_else(|| rest.clone());
         if below.is_none() {
-            router = router.route_service("/v1", rest.clone()).route_service("/v1/", rest.clone());
+            for path in ["/v1", "/v1/"] {
+                router = router.route_service(path, rest.clone().into_service::<Body>());
+            }
         }
         let dispatch = async move |request: Request| {
             let first = request.uri().path().split('/').nth(2).unwrap_or_default();

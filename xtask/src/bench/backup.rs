@@ -1,5 +1,6 @@
-//! The backup API: records taken and read, and filtered lists over many documents.
+//! The backup API: records taken and read, filtered lists over many documents, and what agents that poll cost.
 
+use std::fs;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -19,6 +20,11 @@ const THEIR_LISTS: f64 = 490.0;
 const TIMES: f64 = 20.0;
 /// Filtered lists of each sort.
 const SEARCHES: usize = 100;
+/// Agents that ask for their jobs once a minute, and the seconds of one core in a minute.
+const AGENTS: u64 = 10_000;
+const ONE_CORE: f64 = 60.0;
+/// What `/proc` counts processor time in, per second.
+const TICKS: f64 = 100.0;
 
 /// Records created, read and listed per second.
 pub(super) fn api(bench: &Bench, report: &mut Report) -> Result<()> {
@@ -83,6 +89,45 @@ pub(super) fn search(bench: &Bench, report: &mut Report) -> Result<()> {
         one(&server, report, &format!("{records} records:{name}"), "/v1/backups/?limit=10", ask)?;
     }
     Ok(())
+}
+
+/// What agents that poll once a minute cost the server, each with a job of its own and a new connection for each poll.
+pub(super) fn polls(bench: &Bench, report: &mut Report) -> Result<()> {
+    let server = Server::start(&bench.binary, &[])?;
+    let agents = bench.scaled(AGENTS);
+    load::run(server.port(), CONNECTIONS, agents, |client, number| {
+        let id = format!("p1_host{number}");
+        client.post("/v1/clients/", &json!({ "client_id": id, "hostname": "host" }).to_string())?.expect_status(201)?;
+        let mut job = job(2 * number + 1);
+        job["client_id"] = id.into();
+        client.post("/v1/jobs/", &job.to_string())?.expect_status(201)?;
+        Ok(())
+    })?;
+    let before = cpu_seconds(&server)?;
+    let polled = load::run(server.port(), CONNECTIONS, agents, |_, number| {
+        let body = json!({ "match_not": [{ "status": "completed" }],
+            "match": [{ "client_id": format!("p1_host{number}") }] });
+        let mut client = server.client()?;
+        let found = client.send("GET", "/v1/jobs/?limit=10", &[], body.to_string().as_bytes())?.json(200)?;
+        match found["jobs"].as_array().map(Vec::len) {
+            Some(1) => Ok(()),
+            _ => Err(format!("a poll found {found}").into()),
+        }
+    })?;
+    #[expect(clippy::cast_precision_loss, reason = "a count of agents is far below 2^52")]
+    let spent = (cpu_seconds(&server)? - before) / agents as f64 * AGENTS as f64;
+    let limit = format!("{:.0} polls a second; p99 {}", polled.per_second, milliseconds(polled.p99));
+    report.figure(&format!("{AGENTS} agents polling, a minute"), spent, "s CPU", Bar::AtMost(ONE_CORE), &limit);
+    Ok(())
+}
+
+/// The processor time that a server has used.
+fn cpu_seconds(server: &Server) -> Result<f64> {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", server.id()))?;
+    // Its name, in brackets, may hold anything.
+    let fields: Vec<_> = stat.rsplit_once(')').ok_or("no name in /proc")?.1.split_whitespace().collect();
+    let ticks = |place: usize| -> Result<f64> { Ok(fields.get(place).ok_or("too little in /proc")?.parse()?) };
+    Ok((ticks(11)? + ticks(12)?) / TICKS)
 }
 
 fn one(server: &Server, report: &mut Report, name: &str, path: &str, ask: fn(u64) -> Value) -> Result<()> {

@@ -87,6 +87,7 @@ const ROWS: &[Row] = &[
     Row { name: "sync-index", run: sync::index },
     Row { name: "backup-api", run: backup::api },
     Row { name: "backup-search", run: backup::search },
+    Row { name: "backup-polls", run: backup::polls },
     Row { name: "objects", run: replication::objects },
     Row { name: "replication-lag", run: replication::lag },
     Row { name: "replication-catch-up", run: replication::catch_up },

@@ -97,9 +97,13 @@ fn restic() -> Result<PathBuf> {
     program("restic", "restic")
 }
 
-/// A Python that has the client library of Freezer, the last one that speaks version 1 of its API.
+/// A Python that has the client library of Freezer, the last one that speaks version 1 of its API, and beside it the
+/// programs of its clients and of its scheduler.
 fn freezer_client() -> Result<PathBuf> {
     let program = wheel("python-freezerclient==6.3.0", "freezer")?;
+    wheel("freezer==16.0.0", "freezer-scheduler")?;
+    // The scheduler uses a module that Python has no more since 3.12, and that this one brings along.
+    wheel("setuptools==80.9.0", "python")?;
     Ok(program.with_file_name("python"))
 }
 
@@ -113,14 +117,15 @@ pub(crate) fn wheel(requirement: &str, program: &str) -> Result<PathBuf> {
         return Ok(file);
     }
     step(&format!("pip install {requirement}"));
-    let pip = folder.join("bin/pip");
-    if !pip.is_file() {
+    let python = folder.join("bin/python");
+    if !python.is_file() {
         if find("python3").is_none() || output(Command::new("python3").args(["-c", "import ensurepip"])).is_err() {
             debian::install(&["python3-venv"])?;
         }
         run(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
     }
-    run(Command::new(&pip).args(["install", "--quiet", "--disable-pip-version-check", requirement]))?;
+    // Not the program `pip`, in which the folder is written down that it was installed into.
+    run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", requirement]))?;
     if !file.is_file() {
         return Err(format!("{requirement} has no program {program}").into());
     }

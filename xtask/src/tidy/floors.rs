@@ -62,6 +62,8 @@ const PLACES: &[Place] = &[
     },
     // A client of the API on another machine; it only happens to be in the same binary.
     Place { name: "haulier-agent", floor: 3, imports: &["haulier-base", "haulier-storage", "haulier-schedule"] },
+    // In the place of a library, under its name; it lies in crates/haulier-chunker.
+    Place { name: "rustic_cdc", floor: 0, imports: &[] },
     // These stand beside the house: nothing that ships imports them.
     Place { name: "haulier-testkit", floor: 3, imports: BELOW_ROOMS },
     Place { name: "haulier-test-s3", floor: 1, imports: &["haulier-base"] },

@@ -80,7 +80,7 @@ pub struct Stream {
 
 /// What is being read.
 enum Input {
-    Tree(Tree),
+    Tree(Box<Tree>),
     Stream(source::Stream<Whole>),
 }
 
@@ -103,7 +103,7 @@ impl Repository {
             one_file_system: request.one_file_system,
         };
         self.backup(&request, &troubles, || {
-            Ok(Input::Tree(Tree::new(&request.path, &selection, Arc::clone(&troubles)).map_err(ours)?))
+            Ok(Input::Tree(Box::new(Tree::new(&request.path, &selection, Arc::clone(&troubles)).map_err(ours)?)))
         })
     }
 
@@ -157,7 +157,7 @@ impl Repository {
         let indexed = self.another()?.to_indexed_ids().map_err(ours)?;
         let paths = [request.path.clone()];
         let made = match open()? {
-            Input::Tree(tree) => indexed.archive(&options, &tree, snapshot, &paths),
+            Input::Tree(tree) => indexed.archive(&options, tree.as_ref(), snapshot, &paths),
             Input::Stream(stream) => indexed.archive(&options, &stream, snapshot, &paths),
         };
         let made = made.map_err(ours)?;

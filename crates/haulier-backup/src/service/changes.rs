@@ -5,7 +5,7 @@ use haulier_base::{Error, ErrorKind, Result};
 use haulier_catalog::Tx;
 use serde_json::Value;
 
-use super::{Backups, own, store_actions, written};
+use super::{Backups, own, store_actions};
 use crate::job::{self, Event, Origin};
 use crate::merge::merge;
 use crate::model::{Document, Kind, Object};
@@ -48,7 +48,7 @@ impl Backups {
             }
         };
         let version = old.as_ref().map_or(1, |old| old.version + 1);
-        let made = written(kind, id, &caller.user, version, &made.into())?;
+        let made = self.written(kind, id, &caller.user, version, &made.into())?;
         match old {
             Some(_) => store::update(&mut tx, &made).await?,
             None => store::insert(&mut tx, &made).await?,
@@ -77,7 +77,7 @@ impl Backups {
                 merge(&mut object, body);
             }
         }
-        let version = change(&mut tx, &old, object).await?;
+        let version = self.change(&mut tx, &old, object).await?;
         tx.commit().await?;
         Ok(version)
     }
@@ -92,10 +92,18 @@ impl Backups {
         let mut object = old.object()?;
         let changed = event.write(job::schedule_of(&mut object));
         if changed {
-            change(&mut tx, &old, object).await?;
+            self.change(&mut tx, &old, object).await?;
             tx.commit().await?;
         }
         Ok(event.result(changed))
+    }
+
+    /// Writes another content; returns the version.
+    pub(super) async fn change(&self, tx: &mut Tx, old: &Document, object: Object) -> Result<i64> {
+        let version = old.version + 1;
+        let new = self.written(old.kind, &old.id, &old.owner, version, &Value::Object(object))?;
+        store::update(tx, &new).await?;
+        Ok(version)
     }
 }
 
@@ -106,12 +114,4 @@ pub(super) async fn own_for_update(tx: &mut Tx, caller: &Caller, kind: Kind, id:
     }
     let found = store::find_for_update(tx, kind, id, &caller.user).await?;
     found.filter(|document| document.owner == caller.user).ok_or_else(|| kind.unknown(id))
-}
-
-/// Writes another content; returns the version.
-pub(super) async fn change(tx: &mut Tx, old: &Document, object: Object) -> Result<i64> {
-    let version = old.version + 1;
-    let new = written(old.kind, &old.id, &old.owner, version, &Value::Object(object))?;
-    store::update(tx, &new).await?;
-    Ok(version)
 }

@@ -4,7 +4,7 @@ use haulier_access::Caller;
 use haulier_base::Result;
 
 use super::Backups;
-use super::changes::{change, own_for_update};
+use super::changes::own_for_update;
 use crate::model::Kind;
 use crate::session::{self, Action, Outcome};
 
@@ -19,8 +19,8 @@ impl Backups {
         let old_job = own_for_update(&mut tx, caller, Kind::Job, job_id).await?;
         let (mut session, mut job) = (old_session.object()?, old_job.object()?);
         session::add_job(&mut session, session_id, job_id, &mut job);
-        change(&mut tx, &old_session, session).await?;
-        change(&mut tx, &old_job, job).await?;
+        self.change(&mut tx, &old_session, session).await?;
+        self.change(&mut tx, &old_job, job).await?;
         tx.commit().await
     }
 
@@ -34,9 +34,9 @@ impl Backups {
         let old_job = own_for_update(&mut tx, caller, Kind::Job, job_id).await?;
         let (mut session, mut job) = (old_session.object()?, old_job.object()?);
         if session::remove_job(&mut session, job_id, &mut job) {
-            change(&mut tx, &old_session, session).await?;
+            self.change(&mut tx, &old_session, session).await?;
         }
-        change(&mut tx, &old_job, job).await?;
+        self.change(&mut tx, &old_job, job).await?;
         tx.commit().await
     }
 
@@ -50,7 +50,7 @@ impl Backups {
         let mut session = old.object()?;
         let outcome = session::act(&mut session, action, self.now_seconds())?;
         if outcome.changed {
-            change(&mut tx, &old, session).await?;
+            self.change(&mut tx, &old, session).await?;
             tx.commit().await?;
         }
         Ok(outcome)

@@ -5,6 +5,8 @@
 mod actions;
 mod backups;
 mod clients;
+mod health;
+mod identity;
 mod isolation;
 mod jobs;
 mod pages;

@@ -6,7 +6,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use haulier_access::{AuthMode, Authenticator};
-use haulier_backup::Backups;
+use haulier_backup::{BackupConfig, Backups};
 use haulier_testkit::catalog::TestCatalog;
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -14,6 +14,7 @@ use tower::ServiceExt;
 /// Everything a story needs.
 pub(crate) struct Room {
     pub(crate) catalog: TestCatalog,
+    pub(crate) backups: Backups,
     router: Router,
 }
 
@@ -53,10 +54,15 @@ impl Room {
     }
 
     pub(crate) fn with(catalog: TestCatalog, auth: AuthMode) -> Self {
-        let backups = Backups::new(catalog.catalog.clone());
+        Self::configured(catalog, auth, BackupConfig::default())
+    }
+
+    pub(crate) fn configured(catalog: TestCatalog, auth: AuthMode, config: BackupConfig) -> Self {
+        let backups = Backups::new(catalog.catalog.clone(), config);
         let authenticator = Authenticator::new(auth).self_named("anonymous");
-        let router = haulier_access::layer(haulier_backup::below_v1(backups), authenticator);
-        Self { catalog, router: router.merge(haulier_backup::versions_router()) }
+        let own = haulier_backup::own_router(backups.clone());
+        let router = haulier_access::layer(haulier_backup::below_v1(backups.clone()).merge(own), authenticator);
+        Self { catalog, backups, router: router.merge(haulier_backup::versions_router()) }
     }
 
     pub(crate) async fn send(

@@ -1,6 +1,7 @@
 //! The command line: what can be said, and which function does it.
 
 mod agent;
+mod backup;
 mod client;
 mod completion;
 mod config;
@@ -113,6 +114,15 @@ enum Command {
     /// Say how far other sites lag behind, and repair what differs
     #[command(subcommand, after_help = "Example:\n  haulier replica lag")]
     Replica(replication::replica::ReplicaCommand),
+    /// List the machines that carry out jobs, and which of them are silent
+    #[command(subcommand, after_help = "Example:\n  haulier client list")]
+    Client(backup::client::ClientCommand),
+    /// Create, list, start and stop what is done on a schedule, such as backups
+    #[command(subcommand, after_help = "Example:\n  haulier job list")]
+    Job(backup::job::JobCommand),
+    /// Let jobs on several machines start together
+    #[command(subcommand, after_help = "Example:\n  haulier session create --description night --at hour=3")]
+    Session(backup::session::SessionCommand),
     /// Prepare and check the catalogue
     #[command(subcommand, after_help = "Example:\n  haulier db migrate --config /etc/haulier.toml")]
     Db(db::DbCommand),
@@ -174,6 +184,9 @@ async fn dispatch(common: &Common, command: Command, output: &Output) -> Outcome
         Command::Bucket(command) => replication::bucket::run(common, command, output).await,
         Command::Object(command) => replication::object::run(common, command, output).await,
         Command::Replica(command) => replication::replica::run(common, command, output).await,
+        Command::Client(command) => backup::client::run(common, command, output).await,
+        Command::Job(command) => backup::job::run(common, command, output).await,
+        Command::Session(command) => backup::session::run(common, command, output).await,
         Command::Db(command) => db::run(command, output).await,
         Command::Config(command) => config::run(command, output),
         Command::Completion(args) => completion::completion(&args, output),

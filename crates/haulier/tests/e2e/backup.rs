@@ -1,23 +1,44 @@
-//! The backup API as its own client library speaks it, and beside the other APIs of a node.
+//! The backup API as its own client library speaks it, and beside the other APIs of a node. What its programs and our
+//! commands do is below.
+
+mod commands;
+mod stock;
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
 
 use haulier_catalog::DatabaseUrl;
 use haulier_testkit::catalog::{Database, TestCatalog};
 use serde_json::json;
 
-use crate::node::Node;
+use crate::node::{Node, haulier};
 
 const TALK: &str = include_str!("freezer_client.py");
 const TOKEN: &str = "s3cret";
 
-fn the_client_library_is_served(folder: &Path, database: Option<&str>) {
-    let python = std::env::var_os("HAULIER_TEST_FREEZER").expect("no Freezer client: run cargo xtask test");
+/// Settings in `haulier.toml` of a node that knows one user by a token.
+fn configure(folder: &Path, more: &str) {
     fs::write(folder.join("token"), TOKEN).unwrap();
     let config = "[auth]\nmode = \"static\"\ntokens = [{ token = { file = \"token\" }, user = \"ann\" }]\n";
-    fs::write(folder.join("haulier.toml"), config).unwrap();
+    fs::write(folder.join("haulier.toml"), format!("{config}{more}")).unwrap();
+}
+
+/// A command that talks to the node as its user.
+fn run(folder: &Path, node: &Node, arguments: &[&str]) -> Output {
+    haulier(folder).args(arguments).args(["--server", &node.url(), "--token-file", "token"]).output().unwrap()
+}
+
+/// The same for one that has to work; what it prints.
+fn terminal(folder: &Path, node: &Node, arguments: &[&str]) -> String {
+    let output = run(folder, node, arguments);
+    assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", String::from_utf8_lossy(&output.stdout));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn the_client_library_is_served(folder: &Path, database: Option<&str>) {
+    let python = std::env::var_os("HAULIER_TEST_FREEZER").expect("no Freezer client: run cargo xtask test");
+    configure(folder, "");
     let node = Node::with_config(folder, database, "freezer", "haulier.toml");
     let said = Command::new(python).args(["-c", TALK, &node.url(), TOKEN]).output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
