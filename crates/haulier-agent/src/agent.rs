@@ -170,10 +170,7 @@ impl Agent {
 
     /// Notes that the server could not be asked, and says whether that is what happened.
     fn gone_silent(&mut self, error: &Error) -> bool {
-        let silent = matches!(
-            error.kind(),
-            ErrorKind::Unavailable | ErrorKind::Unauthenticated | ErrorKind::Forbidden | ErrorKind::Internal
-        );
+        let silent = matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Unauthenticated | ErrorKind::Forbidden);
         if silent {
             tracing::warn!("{error}; trying again in {} s", SILENCE.as_secs());
             self.silent_until = Instant::now() + SILENCE;

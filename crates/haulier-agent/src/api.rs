@@ -129,8 +129,11 @@ fn refusal(status: StatusCode, answer: &Value) -> Error {
         StatusCode::NOT_FOUND => ErrorKind::NotFound,
         StatusCode::CONFLICT => ErrorKind::Conflict,
         StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => ErrorKind::Unavailable,
-        _ if status.is_client_error() => ErrorKind::Invalid,
-        _ => ErrorKind::Unavailable,
+        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
+            ErrorKind::Unavailable
+        }
+        _ if status.is_server_error() => ErrorKind::Internal,
+        _ => ErrorKind::Invalid,
     };
     Error::new(kind, format!("the server answered {}: {said}", status.as_u16()))
 }

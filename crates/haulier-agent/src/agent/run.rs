@@ -18,9 +18,9 @@ const INTERRUPTIONS_MAX: u32 = 5;
 /// How long to wait before an action is tried again when nothing is said, seconds.
 const PAUSE: u64 = 60;
 /// How often a session may hold a run off before the run fails.
-const HELD_OFF_MAX: u32 = 5;
-/// How long to wait after a session held a run off.
-const HELD_OFF_WAIT: Duration = Duration::from_secs(5);
+const HELD_OFF_MAX: u32 = 7;
+/// How long to wait after a session held a run off; with all tries longer than a session usually does.
+const HELD_OFF_WAIT: Duration = Duration::from_secs(10);
 
 impl Agent {
     /// Goes on with the runs that the end of the agent interrupted.
@@ -122,7 +122,7 @@ impl Agent {
                 }
             }
             Err(error) => {
-                if self.gone_silent(&error) {
+                if self.gone_silent(&error) || error.kind() == ErrorKind::Internal {
                     if let Some(job) = self.jobs.get_mut(id) {
                         job.not_before = Some(Instant::now() + HELD_OFF_WAIT);
                     }

@@ -1,6 +1,6 @@
 //! News for the server: told in order for each job, kept until they are taken, never told twice with effect.
 
-use haulier_base::Result;
+use haulier_base::{ErrorKind, Result};
 use serde_json::{Value, json};
 
 use super::Agent;
@@ -51,6 +51,11 @@ impl Agent {
         };
         if let Err(error) = &told {
             if self.gone_silent(error) {
+                return Ok(false);
+            }
+            // A fault of the server at this one thing must not keep the others waiting; it is told again later.
+            if error.kind() == ErrorKind::Internal {
+                tracing::warn!(job = id, "{error}");
                 return Ok(false);
             }
             tracing::warn!(job = id, "the server does not take {news:?}: {error}");

@@ -1,11 +1,16 @@
 //! The child process: does one order, and ends when its parent does.
 
+use std::time::Duration;
+
 use haulier_base::{Error, Result};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::runtime::Handle;
 
 use super::{Answer, Order, carry_out};
 use crate::repository;
+
+/// How long letting go of a repository may take; shorter than the parent waits.
+const MERCY: Duration = Duration::from_secs(2);
 
 /// Reads one order from the standard input, does it, and prints the answer. When the input ends, the parent is gone
 /// or wants an end: then the repository is let go at once.
@@ -25,8 +30,9 @@ pub async fn serve() -> bool {
             tokio::select! {
                 done = work => done.unwrap_or_else(|panic| Err(Error::internal(format!("the action crashed: {panic}")))),
                 () = parent_gone(&mut input) => {
-                    let released = tokio::task::spawn_blocking(repository::let_go).await;
-                    if released.is_err() {
+                    // A storage that does not answer must not keep the process alive.
+                    let released = tokio::time::timeout(MERCY, tokio::task::spawn_blocking(repository::let_go)).await;
+                    if !matches!(released, Ok(Ok(()))) {
                         tracing::error!("the repository could not be let go");
                     }
                     // The work is still under way on a thread that cannot be stopped.
