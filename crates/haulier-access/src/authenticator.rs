@@ -83,9 +83,23 @@ impl FromStr for Network {
     }
 }
 
+/// The header that names a user to a front's backend.
+const USER_HEADER: &str = "x-user-id";
+/// Longest name that a user may give himself, in bytes.
+const USER_BYTES_MAX: usize = 255;
+
 /// Finds out who sent a request. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Authenticator(Arc<Known>);
+pub struct Authenticator(Arc<Known>, Unnamed);
+
+/// Who somebody is that need not say it.
+#[derive(Clone, Copy, Debug)]
+enum Unnamed {
+    /// One user, who may do everything.
+    Admin,
+    /// Whom the user header names, else this one; without a role.
+    SelfNamed(&'static str),
+}
 
 #[derive(Debug)]
 enum Known {
@@ -97,13 +111,37 @@ enum Known {
 impl Authenticator {
     /// Prepares a mode for use.
     pub fn new(mode: AuthMode) -> Self {
-        Self(Arc::new(match mode {
+        let known = match mode {
             AuthMode::Open => Known::Open,
             AuthMode::Static(tokens) => {
                 Known::Static(tokens.into_iter().map(|t| (digest(t.token.reveal()), t.caller)).collect())
             }
             AuthMode::Trusted(fronts) => Known::Trusted(fronts),
-        }))
+        };
+        Self(Arc::new(known), Unnamed::Admin)
+    }
+
+    /// The same for an API whose users name themselves in `X-User-Id` while authentication is off (backup contract
+    /// §3), and are called `otherwise` when they do not.
+    #[must_use]
+    pub fn self_named(&self, otherwise: &'static str) -> Self {
+        Self(self.0.clone(), Unnamed::SelfNamed(otherwise))
+    }
+
+    fn unnamed(&self, headers: &HeaderMap) -> Result<Caller> {
+        let Unnamed::SelfNamed(otherwise) = self.1 else {
+            return Ok(Caller { roles: vec![ADMIN.to_owned()], ..Caller::named(OPEN_USER) });
+        };
+        let Some(name) = headers.get(USER_HEADER).filter(|name| !name.is_empty()) else {
+            return Ok(Caller::named(otherwise));
+        };
+        let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+        match name.to_str() {
+            Ok(text) if text.len() <= USER_BYTES_MAX && text.as_bytes().iter().all(allowed) => {
+                Ok(Caller { user_name: header_text(headers, "x-user-name"), ..Caller::named(text) })
+            }
+            _ => Err(Error::unauthenticated("X-User-Id: must be 1 to 255 letters, digits, _ and -")),
+        }
     }
 
     /// Who sent these headers from this address.
@@ -112,7 +150,7 @@ impl Authenticator {
     /// `Unauthenticated`, with what is missing or not believed.
     pub fn authenticate(&self, headers: &HeaderMap, peer: Option<IpAddr>) -> Result<Caller> {
         match &*self.0 {
-            Known::Open => Ok(Caller { roles: vec![ADMIN.to_owned()], ..Caller::named(OPEN_USER) }),
+            Known::Open => self.unnamed(headers),
             Known::Static(tokens) => {
                 let token = token(headers).ok_or_else(|| {
                     Error::unauthenticated("a token is required: send Authorization: Bearer or X-Auth-Token")
@@ -134,6 +172,7 @@ impl Authenticator {
                 match (text("x-identity-status"), text("x-user-id")) {
                     (Some("Confirmed"), Some(user)) => Ok(Caller {
                         user: user.to_owned(),
+                        user_name: header_text(headers, "x-user-name"),
                         project: text("x-project-id").map(str::to_owned),
                         roles: text("x-roles")
                             .map(|r| r.split(',').map(|r| r.trim().to_owned()).collect())
@@ -155,6 +194,10 @@ pub fn layer(router: Router, authenticator: Authenticator) -> Router {
         request.extensions_mut().insert(Verdict(verdict));
         next.run(request)
     }))
+}
+
+fn header_text(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers.get(name).and_then(|value| value.to_str().ok()).filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
 fn token(headers: &HeaderMap) -> Option<&str> {
@@ -182,6 +225,17 @@ mod tests {
     fn without_authentication_everybody_is_admin() {
         let open = Authenticator::new(AuthMode::Open);
         assert_eq!(open.authenticate(&headers(&[]), None).unwrap().user, "admin");
+    }
+
+    #[test]
+    fn without_authentication_some_apis_believe_the_name_that_is_given() {
+        let open = Authenticator::new(AuthMode::Open).self_named("anonymous");
+        let ann = open.authenticate(&headers(&[("x-user-id", "ann"), ("x-user-name", "Ann")]), None).unwrap();
+        assert_eq!((ann.user.as_str(), ann.user_name.as_deref(), ann.roles.len()), ("ann", Some("Ann"), 0));
+        assert_eq!(open.authenticate(&headers(&[]), None).unwrap().user, "anonymous");
+        assert!(open.authenticate(&headers(&[("x-user-id", "a b")]), None).is_err());
+        let closed = Authenticator::new(AuthMode::Static(Vec::new())).self_named("anonymous");
+        assert!(closed.authenticate(&headers(&[("x-user-id", "ann")]), None).is_err());
     }
 
     #[test]

@@ -11,6 +11,8 @@ pub(crate) const ADMIN: &str = "admin";
 pub struct Caller {
     /// The user that what is created belongs to.
     pub user: String,
+    /// What people call the user, where the identity source says so.
+    pub user_name: Option<String>,
     /// The project the user acts for, where the identity source names one.
     pub project: Option<String>,
     /// Names of roles.
@@ -26,7 +28,7 @@ pub(crate) struct Verdict(pub(crate) Result<Caller, String>);
 impl Caller {
     /// A caller known by name only.
     pub fn named(user: impl Into<String>) -> Self {
-        Self { user: user.into(), project: None, roles: Vec::new(), client_id: None }
+        Self { user: user.into(), user_name: None, project: None, roles: Vec::new(), client_id: None }
     }
 
     /// Refuses whoever does not have the role `admin`. Without authentication everybody has it.

@@ -31,6 +31,7 @@ pub const MIGRATIONS: &[Migration] = migrations![
     "0006_sync",
     "0007_replication",
     "0008_sync_kind",
+    "0009_backup",
 ];
 
 /// A numbered pair of files.

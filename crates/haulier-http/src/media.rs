@@ -35,6 +35,12 @@ pub fn prefers_html(headers: &HeaderMap) -> bool {
     prefers(headers, "text/html")
 }
 
+/// Whether the sender takes JSON at all: by its name, by a wildcard, or by not saying what it takes.
+pub fn admits_json(headers: &HeaderMap) -> bool {
+    let ranges = ranges(headers, header::ACCEPT);
+    ranges.is_empty() || weight(&ranges, "application/json") > 0
+}
+
 /// How much the sender wants a media type back, in thousandths: 0 is not at all. Without `Accept` everything is fine.
 pub fn media_weight(headers: &HeaderMap, media: &str) -> u32 {
     match headers.contains_key(header::ACCEPT) {
@@ -102,6 +108,17 @@ mod tests {
         let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
         assert!(prefers_html(&with(header::ACCEPT, browser)));
         assert!(!prefers_html(&with(header::ACCEPT, "*/*")));
+    }
+
+    #[test]
+    fn json_is_admitted_by_name_by_wildcard_and_by_silence() {
+        for accept in ["application/json", "*/*", "application/*", "text/html, */*;q=0.1", ""] {
+            assert!(admits_json(&with(header::ACCEPT, accept)), "{accept}");
+        }
+        assert!(admits_json(&HeaderMap::new()));
+        for accept in ["text/html", "application/xml", "application/json;q=0, */*"] {
+            assert!(!admits_json(&with(header::ACCEPT, accept)), "{accept}");
+        }
     }
 
     #[test]

@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::Request;
+use axum::routing::any;
 use haulier_access::{AuthMode, Authenticator, Caller, Locations, Sealer, StaticToken, locations, sealer};
+use haulier_backup::Backups;
 use haulier_base::{Error, Result, SystemClock, id};
 use haulier_catalog::{Catalog, DatabaseUrl};
 use haulier_http::Metrics;
@@ -15,6 +18,7 @@ use haulier_storage::{StorageConfig, Storages};
 use haulier_sync::{Setup, Syncs};
 use haulier_transfer::Transfers;
 use haulier_work::{Handlers, RunnerConfig};
+use tower::ServiceExt;
 
 use crate::config::{Api, Config, Mode};
 use crate::serve::status::{self, Readiness};
@@ -28,6 +32,9 @@ pub(crate) struct App {
     transfers: Transfers,
     syncs: Syncs,
     replication: Replication,
+    backups: Backups,
+    /// Whether tokens are handed out below `/v3`.
+    identity: bool,
     locations: Locations,
 }
 
@@ -64,7 +71,21 @@ impl App {
             Replication::new(catalog.clone(), locations.clone(), config.replication.clone(), place).await?;
         metrics.with_registry(|registry| replication.metrics().register(registry));
         let (authenticator, readiness) = (authenticator(config)?, Readiness::new(catalog.clone()));
-        Ok(Self { catalog, metrics, readiness, authenticator, transfers, syncs, replication, locations })
+        let backups = Backups::new(catalog.clone(), config.backup.clone());
+        metrics.with_registry(|registry| backups.metrics().register(registry));
+        let identity = config.backup.identity;
+        Ok(Self {
+            catalog,
+            metrics,
+            readiness,
+            authenticator,
+            transfers,
+            syncs,
+            replication,
+            backups,
+            identity,
+            locations,
+        })
     }
 
     /// The handlers of every room that any process of a node may run.
@@ -102,19 +123,12 @@ impl App {
     pub(crate) fn router(&self, apis: &[Api]) -> Router {
         let openapi = haulier_transfer::openapi().merge_from(locations::openapi());
         let openapi = openapi.merge_from(haulier_sync::openapi()).merge_from(haulier_sync::own_openapi());
-        let openapi = openapi.merge_from(haulier_replication::openapi());
-        let mut router = status::router(self.readiness.clone(), self.metrics.clone(), openapi);
+        let openapi = openapi.merge_from(haulier_replication::openapi()).merge_from(haulier_backup::openapi());
+        let openapi = openapi.merge_from(haulier_backup::own_openapi());
+        let mut router = status::router(self.readiness.clone(), self.metrics.clone(), self.backups.clone(), openapi);
         let guarded = haulier_access::layer(locations::router(self.locations.clone()), self.authenticator.clone());
         router = router.merge(guarded);
-        if apis.contains(&Api::Transfer) {
-            let transfers = haulier_transfer::router(self.transfers.clone());
-            let guarded = haulier_access::layer(transfers, self.authenticator.clone());
-            // The room's own "not found" answers below /v1 and nowhere else.
-            router = router.merge(guarded.clone().reset_fallback());
-            for below in ["/v1", "/v1/", "/v1/{*rest}"] {
-                router = router.route_service(below, guarded.clone().into_service::<Body>());
-            }
-        }
+        router = self.add_v1(router, apis);
         if apis.contains(&Api::Sync) {
             let own = haulier_sync::own_router(self.syncs.clone());
             router = router.merge(haulier_access::layer(own, self.authenticator.clone()));
@@ -128,10 +142,53 @@ impl App {
             let replication = haulier_replication::router(self.replication.clone());
             router = router.merge(haulier_access::layer(replication, self.authenticator.clone()));
         }
+        if apis.contains(&Api::Backup) {
+            router = router.merge(haulier_backup::versions_router());
+            let own = haulier_backup::own_router(self.backups.clone());
+            router = router.merge(haulier_access::layer(own, self.backup_users()));
+            if self.identity {
+                router = router.merge(haulier_backup::identity_router(self.backup_users(), self.catalog.clock()));
+            }
+        }
         if apis.contains(&Api::Transfer) {
             router = router.fallback_service(haulier_transfer::versions_router(self.transfers.clone()));
         }
         router
+    }
+
+    /// Who asks the backup API. Where nobody has to say who he is, its users may (backup contract §3).
+    fn backup_users(&self) -> Authenticator {
+        self.authenticator.self_named("anonymous")
+    }
+
+    /// Adds the two APIs whose paths begin with `/v1`. Each answers in its own words to what it does not know: transfer
+    /// below `/v1/transfers`, backup to the rest; one that is alone answers everything.
+    fn add_v1(&self, mut router: Router, apis: &[Api]) -> Router {
+        let (mut below_transfers, mut below) = (None, None);
+        if apis.contains(&Api::Transfer) {
+            let transfers = haulier_transfer::router(self.transfers.clone());
+            let guarded = haulier_access::layer(transfers, self.authenticator.clone());
+            router = router.merge(guarded.clone().reset_fallback());
+            below_transfers = Some(guarded);
+        }
+        if apis.contains(&Api::Backup) {
+            let guard = |router| haulier_access::layer(router, self.backup_users());
+            router = router.merge(guard(haulier_backup::router(self.backups.clone())).reset_fallback());
+            below = Some(guard(haulier_backup::below_v1(self.backups.clone())));
+        }
+        let Some(rest) = below.clone().or_else(|| below_transfers.clone()) else { return router };
+        let transfers = below_transfers.unwrap_or_else(|| rest.clone());
+        if below.is_none() {
+            for path in ["/v1", "/v1/"] {
+                router = router.route_service(path, rest.clone().into_service::<Body>());
+            }
+        }
+        let dispatch = async move |request: Request| {
+            let first = request.uri().path().split('/').nth(2).unwrap_or_default();
+            let room = if first == "transfers" { transfers } else { rest };
+            room.oneshot(request).await
+        };
+        router.route("/v1/{*rest}", any(dispatch))
     }
 }
 
@@ -170,6 +227,7 @@ fn authenticator(config: &Config) -> Result<Authenticator> {
                     token: token.token.clone(),
                     caller: Caller {
                         user: token.user.clone(),
+                        user_name: None,
                         project: token.project.clone(),
                         roles: token.roles.clone(),
                         client_id: token.client_id.clone(),

@@ -12,6 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use haulier_access::locations::NamedLocation;
+use haulier_backup::BackupConfig;
 use haulier_base::Secret;
 use haulier_replication::{NewSite, ReplicationConfig};
 use haulier_storage::Storages;
@@ -76,6 +77,7 @@ pub(crate) struct Config {
     /// The first topology, which is shown by the API.
     #[serde(skip)]
     pub(crate) replication_sites: Vec<NewSite>,
+    pub(crate) backup: BackupConfig,
     #[serde(skip_serializing_if = "Secrets::is_default")]
     pub(crate) secrets: Secrets,
     #[serde(serialize_with = "without_secrets", skip_serializing_if = "BTreeMap::is_empty")]
@@ -113,11 +115,13 @@ pub(crate) enum Api {
     Sync,
     /// The Clone Cloud Store replication API.
     Replication,
+    /// The Freezer backup API.
+    Backup,
 }
 
 impl Api {
     /// What a listener carries when nothing is said.
-    pub(crate) const ALL: &[Self] = &[Self::Transfer, Self::Sync, Self::Replication];
+    pub(crate) const ALL: &[Self] = &[Self::Transfer, Self::Sync, Self::Replication, Self::Backup];
 }
 
 /// Which database holds the catalogue.
@@ -292,6 +296,7 @@ impl Config {
             sync_setup: file.sync_setup,
             replication: file.replication,
             replication_sites: file.replication_sites,
+            backup: file.backup,
             secrets: Secrets { key: file.secrets_key },
             locations: file.locations,
         }

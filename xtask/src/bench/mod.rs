@@ -2,6 +2,7 @@
 //!
 //! Measures the release build from outside, through its command line and its API.
 
+mod backup;
 mod clients;
 mod copies;
 mod files;
@@ -84,6 +85,9 @@ const ROWS: &[Row] = &[
     Row { name: "sync-large", run: sync::large },
     Row { name: "sync-unchanged", run: sync::unchanged },
     Row { name: "sync-index", run: sync::index },
+    Row { name: "backup-api", run: backup::api },
+    Row { name: "backup-search", run: backup::search },
+    Row { name: "backup-polls", run: backup::polls },
     Row { name: "objects", run: replication::objects },
     Row { name: "replication-lag", run: replication::lag },
     Row { name: "replication-catch-up", run: replication::catch_up },

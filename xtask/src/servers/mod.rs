@@ -3,6 +3,7 @@
 mod apache;
 mod ceph;
 mod exact;
+mod mariadb;
 mod nginx;
 mod seaweed;
 mod sshd;
@@ -20,6 +21,7 @@ use crate::process::{Result, find, output, root, run, step};
 use apache::Apache;
 pub(crate) use ceph::Ceph;
 pub(crate) use exact::{ExactS3, PROGRAM as EXACT_S3};
+use mariadb::MariaDb;
 use nginx::Nginx;
 pub(crate) use seaweed::Seaweed;
 use sshd::Sshd;
@@ -52,6 +54,9 @@ impl Servers {
         servers.add("HAULIER_TEST_SFTP", Sshd::start, Sshd::settings)?;
         servers.add("HAULIER_TEST_WEBDAV", Apache::start, |server| Ok(server.settings()))?;
         servers.add("HAULIER_TEST_NGINX", Nginx::start, |server| Ok(server.settings()))?;
+        servers.add("HAULIER_TEST_MARIADB", MariaDb::start, |server| Ok(server.settings().display().to_string()))?;
+        servers.add("HAULIER_TEST_RESTIC", restic, |program| Ok(program.display().to_string()))?;
+        servers.add("HAULIER_TEST_FREEZER", freezer_client, |python| Ok(python.display().to_string()))?;
         Ok(servers)
     }
 
@@ -85,6 +90,23 @@ impl Servers {
     }
 }
 
+/// The program whose repositories ours are, and what its tests look at attributes with.
+fn restic() -> Result<PathBuf> {
+    program("getfattr", "attr")?;
+    program("setfacl", "acl")?;
+    program("restic", "restic")
+}
+
+/// A Python that has the client library of Freezer, the last one that speaks version 1 of its API, and beside it the
+/// programs of its clients and of its scheduler.
+fn freezer_client() -> Result<PathBuf> {
+    let program = wheel("python-freezerclient==6.3.0", "freezer")?;
+    wheel("freezer==16.0.0", "freezer-scheduler")?;
+    // The scheduler uses a module that Python has no more since 3.12, and that this one brings along.
+    wheel("setuptools==80.9.0", "python")?;
+    Ok(program.with_file_name("python"))
+}
+
 /// A program of a Python wheel, installed into an environment of our own below `target/`.
 pub(crate) fn wheel(requirement: &str, program: &str) -> Result<PathBuf> {
     let folder = root().join("target/servers/python");
@@ -95,14 +117,15 @@ pub(crate) fn wheel(requirement: &str, program: &str) -> Result<PathBuf> {
         return Ok(file);
     }
     step(&format!("pip install {requirement}"));
-    let pip = folder.join("bin/pip");
-    if !pip.is_file() {
+    let python = folder.join("bin/python");
+    if !python.is_file() {
         if find("python3").is_none() || output(Command::new("python3").args(["-c", "import ensurepip"])).is_err() {
             debian::install(&["python3-venv"])?;
         }
         run(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
     }
-    run(Command::new(&pip).args(["install", "--quiet", "--disable-pip-version-check", requirement]))?;
+    // Not the program `pip`, in which the folder is written down that it was installed into.
+    run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", requirement]))?;
     if !file.is_file() {
         return Err(format!("{requirement} has no program {program}").into());
     }

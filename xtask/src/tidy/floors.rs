@@ -17,6 +17,7 @@ struct Place {
 const BELOW_ROOMS: &[&str] = &[
     "haulier-base",
     "haulier-storage",
+    "haulier-schedule",
     "haulier-catalog",
     "haulier-http",
     "haulier-mover",
@@ -27,6 +28,7 @@ const BELOW_ROOMS: &[&str] = &[
 const PLACES: &[Place] = &[
     Place { name: "haulier-base", floor: 0, imports: &[] },
     Place { name: "haulier-storage", floor: 1, imports: &["haulier-base"] },
+    Place { name: "haulier-schedule", floor: 1, imports: &["haulier-base"] },
     Place { name: "haulier-catalog", floor: 1, imports: &["haulier-base"] },
     Place { name: "haulier-http", floor: 1, imports: &["haulier-base"] },
     Place { name: "haulier-mover", floor: 2, imports: &["haulier-base", "haulier-storage"] },
@@ -39,6 +41,7 @@ const PLACES: &[Place] = &[
     Place { name: "haulier-transfer", floor: 3, imports: BELOW_ROOMS },
     Place { name: "haulier-sync", floor: 3, imports: BELOW_ROOMS },
     Place { name: "haulier-replication", floor: 3, imports: BELOW_ROOMS },
+    Place { name: "haulier-backup", floor: 3, imports: BELOW_ROOMS },
     Place {
         name: "haulier",
         floor: 4,
@@ -53,8 +56,14 @@ const PLACES: &[Place] = &[
             "haulier-transfer",
             "haulier-sync",
             "haulier-replication",
+            "haulier-backup",
+            "haulier-agent",
         ],
     },
+    // A client of the API on another machine; it only happens to be in the same binary.
+    Place { name: "haulier-agent", floor: 3, imports: &["haulier-base", "haulier-storage", "haulier-schedule"] },
+    // In the place of a library, under its name; it lies in crates/haulier-chunker.
+    Place { name: "rustic_cdc", floor: 0, imports: &[] },
     // These stand beside the house: nothing that ships imports them.
     Place { name: "haulier-testkit", floor: 3, imports: BELOW_ROOMS },
     Place { name: "haulier-test-s3", floor: 1, imports: &["haulier-base"] },
@@ -66,6 +75,8 @@ const DEVELOPMENT_ONLY: &[&str] = &["haulier-testkit", "haulier-test-s3", "xtask
 /// Libraries that one crate keeps to itself, and who may name them.
 const KEPT: &[(&str, &[&str])] = &[
     ("rusqlite", &["haulier-catalog"]),
+    // A repository outlives everything else, so its format is known in one place.
+    ("rustic_core", &["haulier-agent"]),
     // Minutes to compile, so nobody waits for it but the one test server.
     ("s3s", &["haulier-test-s3"]),
     // The testkit makes and drops the PostgreSQL database of a test.

@@ -164,7 +164,8 @@ pub(crate) fn broken_off(error: reqwest::Error) -> Error {
 /// The error a refusing answer stands for, with the server's own sentence.
 fn refusal(status: StatusCode, body: &[u8], header: Option<String>) -> Error {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
-    let said = [&body["message"], &body["error"]["message"], &body["reason"]].into_iter().find_map(Value::as_str);
+    let said = [&body["message"], &body["error"]["message"], &body["reason"], &body["description"]];
+    let said = said.into_iter().find_map(Value::as_str);
     let said = said.map(str::to_owned).or(header);
     let message = said.unwrap_or_else(|| format!("the server answered {status}"));
     let kind = match status.as_u16() {

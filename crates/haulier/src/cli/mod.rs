@@ -1,5 +1,7 @@
 //! The command line: what can be said, and which function does it.
 
+mod agent;
+mod backup;
 mod client;
 mod completion;
 mod config;
@@ -10,6 +12,7 @@ mod location;
 mod output;
 mod reference;
 mod replication;
+mod repository;
 mod sync;
 mod transfer;
 
@@ -65,6 +68,17 @@ enum Command {
     /// Lend a node that runs on PostgreSQL more hands
     #[command(after_help = "Example:\n  haulier worker --config /etc/haulier.toml")]
     Worker(NodeArgs),
+    /// Run backup jobs on a client machine
+    #[command(
+        after_help = "Example:\n  haulier agent --server http://backup.example:3862 --config /etc/haulier-agent.toml"
+    )]
+    Agent(agent::AgentArgs),
+    /// Do one action for an agent
+    #[command(name = agent::CHILD, hide = true)]
+    AgentAction,
+    /// Look into backup repositories, restore from them, check and tidy them
+    #[command(subcommand, after_help = "Example:\n  haulier backup list --repository main --config agent.toml")]
+    Backup(repository::BackupCommand),
     /// Copy now, through a server or by this process itself
     Cp(cp::CpArgs),
     /// Create, follow and end transfers on a server
@@ -100,6 +114,15 @@ enum Command {
     /// Say how far other sites lag behind, and repair what differs
     #[command(subcommand, after_help = "Example:\n  haulier replica lag")]
     Replica(replication::replica::ReplicaCommand),
+    /// List the machines that carry out jobs, and which of them are silent
+    #[command(subcommand, after_help = "Example:\n  haulier client list")]
+    Client(backup::client::ClientCommand),
+    /// Create, list, start and stop what is done on a schedule, such as backups
+    #[command(subcommand, after_help = "Example:\n  haulier job list")]
+    Job(backup::job::JobCommand),
+    /// Let jobs on several machines start together
+    #[command(subcommand, after_help = "Example:\n  haulier session create --description night --at hour=3")]
+    Session(backup::session::SessionCommand),
     /// Prepare and check the catalogue
     #[command(subcommand, after_help = "Example:\n  haulier db migrate --config /etc/haulier.toml")]
     Db(db::DbCommand),
@@ -120,7 +143,8 @@ enum Command {
 /// Does what the arguments say; the exit code says how it ended.
 pub(crate) fn run() -> ExitCode {
     let Cli { common, command } = Cli::parse();
-    let default_level = if matches!(command, Command::Serve(_) | Command::Worker(_)) { "info" } else { "warn" };
+    let default_level =
+        if matches!(command, Command::Serve(_) | Command::Worker(_) | Command::Agent(_)) { "info" } else { "warn" };
     telemetry::start(default_level, common.verbose, common.quiet);
     let output = Output::new(common.output, common.quiet);
     let outcome = match tokio::runtime::Runtime::new() {
@@ -145,6 +169,10 @@ async fn dispatch(common: &Common, command: Command, output: &Output) -> Outcome
     match command {
         Command::Serve(args) => serve::serve(&args, output).await,
         Command::Worker(args) => serve::worker(&args, output).await,
+        Command::Agent(args) => agent::run(common, &args, output).await,
+        // Its answer is on its standard output, also when it failed.
+        Command::AgentAction => std::process::exit(i32::from(!haulier_agent::serve_child().await)),
+        Command::Backup(command) => repository::run(command, output).await,
         Command::Cp(args) => cp::run(common, args, output).await,
         Command::Transfer(command) => transfer::run(common, command, output).await,
         Command::Location(command) => location::run(common, command, output).await,
@@ -156,6 +184,9 @@ async fn dispatch(common: &Common, command: Command, output: &Output) -> Outcome
         Command::Bucket(command) => replication::bucket::run(common, command, output).await,
         Command::Object(command) => replication::object::run(common, command, output).await,
         Command::Replica(command) => replication::replica::run(common, command, output).await,
+        Command::Client(command) => backup::client::run(common, command, output).await,
+        Command::Job(command) => backup::job::run(common, command, output).await,
+        Command::Session(command) => backup::session::run(common, command, output).await,
         Command::Db(command) => db::run(command, output).await,
         Command::Config(command) => config::run(command, output),
         Command::Completion(args) => completion::completion(&args, output),

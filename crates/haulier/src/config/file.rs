@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use haulier_access::locations::{NamedLocation, Origin, check_name};
+use haulier_backup::BackupConfig;
 use haulier_base::Secret;
 use haulier_replication::{NewSite, ReplicationConfig};
 use haulier_sync::{Setup, SyncConfig};
@@ -42,6 +43,7 @@ pub(super) struct FileSettings {
     pub(super) sync_setup: Setup,
     pub(super) replication: ReplicationConfig,
     pub(super) replication_sites: Vec<NewSite>,
+    pub(super) backup: BackupConfig,
     pub(super) secrets_key: Option<Secret<String>>,
     pub(super) locations: BTreeMap<String, NamedLocation>,
 }
@@ -88,6 +90,9 @@ pub(super) struct Document {
     #[schema(inline)]
     #[serde(default)]
     replication: ReplicationSection,
+    /// The backup service.
+    #[schema(value_type = BackupConfig, inline)]
+    backup: Option<Spanned<BackupConfig>>,
     /// How stored secrets are kept.
     #[schema(inline)]
     #[serde(default)]
@@ -276,6 +281,7 @@ impl Reader<'_> {
             roots: document.files.roots.into_iter().map(|root| self.root(&root)).collect(),
             allow: document.network.allow.into_iter().map(|network| self.network(network)).collect(),
             transfer: self.transfer(document.transfer),
+            backup: self.backup(document.backup),
             secrets_key: document.secrets.key.and_then(|key| self.secrets_key(key)),
             locations: self.locations(document.locations),
         }
@@ -425,8 +431,21 @@ impl Reader<'_> {
     }
 
     fn transfer(&mut self, section: Option<Spanned<TransferConfig>>) -> TransferConfig {
-        let Some(section) = section else { return TransferConfig::default() };
-        for fault in section.get_ref().faults() {
+        self.of_room(section, TransferConfig::faults)
+    }
+
+    fn backup(&mut self, section: Option<Spanned<BackupConfig>>) -> BackupConfig {
+        self.of_room(section, BackupConfig::faults)
+    }
+
+    /// A section that is a room's own, which knows what is wrong with it.
+    fn of_room<Section: Default>(
+        &mut self,
+        section: Option<Spanned<Section>>,
+        faults: impl Fn(&Section) -> Vec<String>,
+    ) -> Section {
+        let Some(section) = section else { return Section::default() };
+        for fault in faults(section.get_ref()) {
             // The room names the key; its value is where the eye should go.
             let key = fault.split(':').next().unwrap_or_default();
             let start = section.span().start;

@@ -121,7 +121,7 @@ mod tests {
         assert_eq!(find("site").default, "\"local\"");
         assert_eq!(find("auth.mode").kind, "\"open\" or \"static\" or \"trusted\"");
         assert_eq!(find("auth.mode").default, "\"static\"");
-        assert_eq!(find("listen[].apis").kind, "list of \"transfer\" or \"sync\" or \"replication\"");
+        assert_eq!(find("listen[].apis").kind, "list of \"transfer\" or \"sync\" or \"replication\" or \"backup\"");
         assert!(find("listen[].address").required && find("auth.tokens[].user").required);
         assert!(!find("auth.tokens[].roles").required && !find("transfer.rate_bytes_per_second").required);
         assert!(all.iter().all(|setting| !setting.key.contains("tls")));

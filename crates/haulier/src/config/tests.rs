@@ -72,9 +72,10 @@ fn secrets_come_from_files_and_environment_and_are_never_shown() {
 #[test]
 fn every_fault_is_told_at_once_with_its_line() {
     let text = "sitee = \"x\"\nsite = 5\n[[listen]]\naddress = \"here\"\napis = [\"fax\"]\n\
-        [auth]\nmode = \"magic\"\n[network]\nallow = [\"10.0.0.0/99\"]\n[transfer]\nslots = 0\nspeed = 1\n[fax]\n";
+        [auth]\nmode = \"magic\"\n[network]\nallow = [\"10.0.0.0/99\"]\n[transfer]\nslots = 0\nspeed = 1\n[fax]\n\
+        [backup]\ntime_zone = \"Mars/Base\"\nsilent_minutes = 0\n";
     let (_folder, args) = write(text);
     let faults = Config::load(&args, &nothing).unwrap_err();
     let lines: Vec<_> = faults.0.iter().map(|f| f.place.rsplit(':').nth(1).unwrap().to_owned()).collect();
-    assert_eq!(lines, ["1", "2", "4", "5", "7", "9", "11", "12", "13"], "{faults}");
+    assert_eq!(lines, ["1", "2", "4", "5", "7", "9", "11", "12", "13", "15", "16"], "{faults}");
 }

@@ -9,6 +9,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use haulier_backup::Backups;
 use haulier_catalog::Catalog;
 use haulier_http::{Metrics, Problem};
 use serde_json::{Value, json};
@@ -56,11 +57,12 @@ impl Readiness {
 struct Status {
     readiness: Readiness,
     metrics: Metrics,
+    backups: Backups,
     openapi: Arc<Value>,
 }
 
 /// The routes that every listener carries and that ask nobody who they are.
-pub(crate) fn router(readiness: Readiness, metrics: Metrics, mut openapi: OpenApi) -> Router {
+pub(crate) fn router(readiness: Readiness, metrics: Metrics, backups: Backups, mut openapi: OpenApi) -> Router {
     openapi.info.title = "Haulier".to_owned();
     openapi.info.version = env!("CARGO_PKG_VERSION").to_owned();
     let openapi = serde_json::to_value(openapi).expect("an OpenAPI document is JSON");
@@ -70,7 +72,7 @@ pub(crate) fn router(readiness: Readiness, metrics: Metrics, mut openapi: OpenAp
         .route("/metrics", get(show_metrics))
         .route("/openapi.json", get(async |State(status): State<Status>| Json((*status.openapi).clone())))
         .route("/docs", get(async |State(status): State<Status>| Html(docs_page(&status.openapi))))
-        .with_state(Status { readiness, metrics, openapi: Arc::new(openapi) })
+        .with_state(Status { readiness, metrics, backups, openapi: Arc::new(openapi) })
 }
 
 async fn ready(State(status): State<Status>) -> Response {
@@ -84,6 +86,12 @@ async fn ready(State(status): State<Status>) -> Response {
 }
 
 async fn show_metrics(State(status): State<Status>) -> Response {
+    // What the catalogue alone knows is counted when somebody asks; without it the rest is shown.
+    match tokio::time::timeout(CATALOG_WAIT, status.backups.observe()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(?error, "the alarms of backup could not be counted"),
+        Err(_) => tracing::warn!("the alarms of backup could not be counted in time"),
+    }
     match status.metrics.encode() {
         Ok(page) => ([(header::CONTENT_TYPE, Metrics::CONTENT_TYPE)], page).into_response(),
         Err(error) => Problem::of(&error).into_response(),

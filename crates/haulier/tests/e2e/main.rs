@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test says by a panic what went wrong")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "what a long test did is worth reading")]
 
+mod agent;
+mod backup;
 mod cluster;
 mod copies;
 mod facts;

@@ -167,6 +167,12 @@ impl Node {
         Self::launch(folder, database, &more, None).expect("the server says where it listens")
     }
 
+    /// Starts a server that listens where its file of settings says.
+    pub(crate) fn alone(folder: &Path, config: &str) -> Self {
+        let arguments = ["serve", "--dev", "--data-dir", "data", "--config", config];
+        Self::begin(folder, None, &arguments, None).expect("the server says where it listens")
+    }
+
     /// Starts a server with a file of settings and a setup file of sync.
     pub(crate) fn with_setup(folder: &Path, database: Option<&str>, config: &str, setup: &str) -> Self {
         let more = ["--config", config, "--setup", setup];
@@ -215,12 +221,22 @@ impl Client {
 
     /// One request; the status, the head and the body of the answer.
     pub(crate) fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> io::Result<(u16, String, String)> {
+        self.send(method, path, "", body)
+    }
+
+    /// One request of somebody with a token, whose answer is JSON.
+    pub(crate) fn with_token(&self, method: &str, path: &str, token: &str, body: Option<&Value>) -> (u16, Value) {
+        let (status, _, text) = self.send(method, path, &format!("X-Auth-Token: {token}\r\n"), body).unwrap();
+        (status, serde_json::from_str(&text).unwrap_or(Value::Null))
+    }
+
+    fn send(&self, method: &str, path: &str, more: &str, body: Option<&Value>) -> io::Result<(u16, String, String)> {
         let body = body.map(Value::to_string).unwrap_or_default();
         let mut stream = TcpStream::connect(&self.address)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         // With HTTP/1.0 the end of the connection is the end of the body: nothing comes in chunks.
         let head = format!(
-            "{method} {path} HTTP/1.0\r\nHost: test\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            "{method} {path} HTTP/1.0\r\nHost: test\r\nContent-Type: application/json\r\n{more}Content-Length: {}\r\n\r\n",
             body.len()
         );
         stream.write_all(format!("{head}{body}").as_bytes())?;

@@ -16,14 +16,14 @@ pub(crate) fn server(variable: &str) -> Value {
 }
 
 /// A URL of the storage under test, its options, and what of them must never be shown.
-struct Place {
-    name: &'static str,
-    url: String,
-    options: Value,
+pub(crate) struct Place {
+    pub(crate) name: &'static str,
+    pub(crate) url: String,
+    pub(crate) options: Value,
     secret: String,
 }
 
-fn places() -> Vec<Place> {
+pub(crate) fn places() -> Vec<Place> {
     let (mut s3, sftp, webdav) =
         (server("HAULIER_TEST_S3"), server("HAULIER_TEST_SFTP"), server("HAULIER_TEST_WEBDAV"));
     let bucket = s3.as_object_mut().unwrap().remove("bucket").unwrap();

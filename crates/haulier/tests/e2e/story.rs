@@ -55,7 +55,8 @@ fn a_node_describes_itself() {
     assert_eq!(node.json("GET", "/healthz", None).0, 200);
     assert_eq!(node.json("GET", "/readyz", None).0, 200);
     assert_eq!(node.json("GET", "/v1/nothing", None).0, 404);
-    let (status, versions) = node.json("GET", "/", None);
+    // "/" itself is the backup API's.
+    let (status, versions) = node.json("GET", "/versions", None);
     assert_eq!((status, versions["versions"]["v1"]["status"].as_str()), (300, Some("active")));
     let (status, openapi) = node.json("GET", "/openapi.json", None);
     assert_eq!(status, 200);

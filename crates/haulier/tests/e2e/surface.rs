@@ -9,6 +9,8 @@ use serde_json::json;
 
 use crate::node::{Node, haulier};
 
+/// What anybody may see: the fixed documents of the backup API, and whether it answers.
+const OPEN: [&str; 2] = ["/v1", "/v1/health"];
 const METHODS: [&str; 7] = ["get", "put", "post", "delete", "patch", "head", "options"];
 
 #[test]
@@ -22,6 +24,10 @@ fn without_a_token_every_described_route_answers_401() {
     assert_eq!(status, 200, "the description itself is open");
     let (mut asked, mut below_v1) = (0, 0);
     for (path, methods) in openapi["paths"].as_object().unwrap() {
+        if OPEN.contains(&path.as_str()) {
+            assert_eq!(node.ask("GET", path, None).unwrap().0, 200, "{path}");
+            continue;
+        }
         below_v1 += usize::from(path.starts_with("/v1/"));
         // Any identifier does: who is asking is found out before it is looked at.
         let concrete = path.split('/').map(|part| if part.starts_with('{') { "x" } else { part });
@@ -38,7 +44,6 @@ fn without_a_token_every_described_route_answers_401() {
     }
     assert!(asked >= 5 && below_v1 > 0, "only {asked} routes are described");
     assert_eq!(node.json("GET", "/v1/nothing", None).0, 401);
-    assert_eq!(node.json("GET", "/v1", None).0, 401);
 
     // With the token the same server answers, so that the refusals above are about the token.
     let list = ["--server", &node.url(), "--token-file", "token", "transfer", "list"].map(str::to_owned);
