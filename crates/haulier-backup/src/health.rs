@@ -17,7 +17,7 @@ pub(crate) enum Alarm {
     Stalled,
     /// The last run of a job failed.
     Failed,
-    /// The schedule of a job cannot be understood, so that nobody knows when it is overdue.
+    /// The schedule of a job cannot be understood or has no time that ever comes, so that it may never run.
     Unclear,
     /// A client does not poll.
     Silent,
@@ -171,7 +171,9 @@ fn shown(alarm: Alarm, found: Found, now: Timestamp) -> BackupAlarm {
         Alarm::Overdue => format!("should have begun {age} ago and did not; is an agent of {client} running?"),
         Alarm::Stalled => format!("is said to be running, but {client} was not heard of lately"),
         Alarm::Failed => format!("the last run failed, {age} ago; the log of the agent on {client} says why"),
-        Alarm::Unclear => "its schedule cannot be understood, so that it may never run; see job_schedule".to_owned(),
+        Alarm::Unclear => {
+            "its schedule cannot be understood or never comes, so that it may never run; see job_schedule".to_owned()
+        }
         Alarm::Silent => format!("has not asked for its jobs for {age}; is its agent running?"),
         Alarm::Shrunk => format!("{name} is {size} bytes, and was {size_before} bytes the time before"),
         Alarm::Unreadable => format!("{name} lacks {unreadable} files that could not be read"),

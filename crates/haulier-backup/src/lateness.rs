@@ -28,7 +28,7 @@ pub(crate) enum State {
     Running,
     /// Its last run failed.
     Failed,
-    /// Its schedule cannot be understood, so that nobody knows when it is late.
+    /// Its schedule cannot be understood, so that nobody knows when it is late, or has no time that ever comes.
     Unclear,
 }
 
@@ -59,18 +59,17 @@ pub(crate) fn watched(job: &Object, now: Timestamp, zone: &TimeZone) -> Watched 
     if AT_REST.contains(&status) || AT_REST.contains(&event) || status == "completed" {
         return Watched { due_at: None, state: failed };
     }
-    match Schedule::read(schedule, zone) {
-        Ok(read) => Watched { due_at: first_missed(schedule, &read, now), state: failed },
-        Err(_) => Watched { due_at: None, state: Some(State::Unclear) },
-    }
+    let Ok(read) = Schedule::read(schedule, zone) else {
+        return Watched { due_at: None, state: Some(State::Unclear) };
+    };
+    let due_at = first_missed(schedule, &read, now);
+    let never_comes = due_at.is_none() && seconds(schedule, "time_started").is_none();
+    Watched { due_at, state: if never_comes { Some(State::Unclear) } else { failed } }
 }
 
 /// The first time after the last run at which the job was or is to begin.
 fn first_missed(members: &Object, schedule: &Schedule, now: Timestamp) -> Option<Timestamp> {
-    let at = |name: &str| {
-        let seconds = members.get(name).and_then(Value::as_i64).filter(|seconds| *seconds > 0)?;
-        Some(Timestamp::from_micros(seconds.saturating_mul(MICROS)))
-    };
+    let at = |name: &str| seconds(members, name).map(|at| Timestamp::from_micros(at.saturating_mul(MICROS)));
     let created = at("time_created").unwrap_or(now);
     let begun = at("time_started");
     let after = |instant: Timestamp| schedule.next_after(created, instant);
@@ -99,6 +98,11 @@ fn first_missed(members: &Object, schedule: &Schedule, now: Timestamp) -> Option
     after(earlier(due, step)).map(|_| due)
 }
 
+/// A time of the schedule; clients write -1 for none.
+fn seconds(members: &Object, name: &str) -> Option<i64> {
+    members.get(name).and_then(Value::as_i64).filter(|seconds| *seconds > 0)
+}
+
 fn later(at: Timestamp, micros: i64) -> Timestamp {
     Timestamp::from_micros(at.as_micros().saturating_add(micros))
 }
@@ -116,7 +120,7 @@ mod tests {
         Timestamp::from_micros(text.parse::<jiff::Timestamp>().unwrap().as_microsecond())
     }
 
-    fn seconds(text: &str) -> i64 {
+    fn second(text: &str) -> i64 {
         at(text).as_micros() / MICROS
     }
 
@@ -125,8 +129,8 @@ mod tests {
     /// Looks at a job that was made a day before `NOW`, and began last when `begun` says.
     fn look(schedule: Value, begun: Option<&str>) -> Watched {
         let mut schedule = schedule;
-        schedule["time_created"] = seconds("2026-11-20T12:00:00Z").into();
-        schedule["time_started"] = begun.map_or(-1, seconds).into();
+        schedule["time_created"] = second("2026-11-20T12:00:00Z").into();
+        schedule["time_started"] = begun.map_or(-1, second).into();
         let job = json!({ "job_schedule": schedule });
         watched(job.as_object().unwrap(), at(NOW), &TimeZone::UTC)
     }
@@ -206,6 +210,11 @@ mod tests {
         assert_eq!(state(json!({"status": "completed", "result": "aborted"})), None);
         assert_eq!(state(json!({"schedule_hour": "at noon"})), Some(State::Unclear));
         assert_eq!(state(json!({"schedule_hour": "at noon", "status": "stop"})), None);
+        // The 31st of February, and a year that is over: fine when it was then that it ran.
+        for never in [json!({"schedule_month": "2", "schedule_day": "31"}), json!({"schedule_year": "2025"})] {
+            assert_eq!(look(never.clone(), None).state, Some(State::Unclear), "{never}");
+            assert_eq!(look(never, Some("2026-11-21T10:00:00Z")), Watched::default());
+        }
         assert_eq!(look(json!({"status": "running"}), None).due_at, None);
     }
 }

@@ -244,3 +244,17 @@ fn what_cannot_be_understood_is_named() {
         schedule(&json!({}), "UTC").is_one_shot() && !schedule(&json!({"schedule_hour": "1"}), "UTC").is_one_shot()
     );
 }
+
+#[test]
+fn what_never_comes_is_found_out() {
+    for body in [
+        json!({"schedule_month": "6", "schedule_week": "1"}),
+        json!({"schedule_month": "2", "schedule_day": "31"}),
+        json!({"schedule_year": "1980", "schedule_month": "6"}),
+        json!({"schedule_year": "4999", "schedule_month": "6", "schedule_week": "1", "schedule_second": "*"}),
+        json!({"schedule_week": "53", "schedule_month": "6", "schedule_second": "*"}),
+        json!({"schedule_week": "1", "schedule_month": "6", "schedule_day": "5th fri"}),
+    ] {
+        assert_eq!(next(&body, "Europe/Paris", 1), [""; 0], "{body}");
+    }
+}

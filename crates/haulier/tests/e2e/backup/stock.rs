@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{TOKEN, terminal};
 use crate::node::{Node, Scratch};
 
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(180);
 const CLIENT: &str = "p1_alpha";
 
 /// A machine that has Freezer installed.
