@@ -193,6 +193,8 @@ pub trait ObjectWriter: Send + Sync {
                 Some(bytes) => {
                     see(&bytes);
                     shown += bytes.len() as u64;
+                    // Others of the same task have their turn, also where reading never waits.
+                    tokio::task::yield_now().await;
                 }
             }
         }

@@ -1,16 +1,14 @@
-//! Objects coming in from clients: named first, stored and hashed, READY last (contract §6.1). A small one is stored
-//! first, and named and READY in one step.
+//! Objects coming in from clients: named first, stored and hashed, READY last (contract §6.1).
 //!
 //! A request that breaks off leaves nothing READY, and the name free.
 
 use std::time::Duration;
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, TryStreamExt};
 use haulier_base::{Error, ErrorKind, Result, Timestamp};
 use haulier_catalog::Tx;
 use haulier_storage::ByteStream;
-use sha2::{Digest, Sha256};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::sleep;
 
 use super::Replication;
 use super::buckets::absent;
@@ -26,10 +24,6 @@ use crate::vault::Stored;
 /// How long a process holds an upload without saying that it still does.
 pub(crate) const HELD_FOR: Duration = Duration::from_secs(30);
 pub(crate) const RENEW_EVERY: Duration = Duration::from_secs(8);
-/// A content of at most this many bytes that is there at once is stored before its name is taken: that spares a commit,
-/// and nobody notices how long the name was being uploaded.
-pub(crate) const SMALL_BYTES: usize = 64 << 10;
-const AT_ONCE: Duration = Duration::from_millis(10);
 
 /// An object that a client wants to create.
 #[derive(Clone, Debug)]
@@ -39,8 +33,6 @@ pub(crate) struct NewObject {
     pub(crate) name: ObjectName,
     pub(crate) stated: Stated,
     pub(crate) op_id: String,
-    /// Whether whoever sends it announced few bytes, and sends them without being asked for them.
-    pub(crate) at_once: bool,
 }
 
 impl Replication {
@@ -52,49 +44,30 @@ impl Replication {
     /// while another upload of the name goes on, `Invalid` when the content is not what was stated. None of them
     /// leaves anything READY.
     pub(crate) async fn create_object(&self, new: &NewObject, content: ByteStream) -> Verdict<Object> {
-        let (content, small) = match new.at_once {
-            true => gather(&new.stated, content).await,
-            false => (content, false),
-        };
-        let upload = match small {
-            true => Upload { id: RecordId::fresh(), bucket: new.bucket.clone(), name: new.name.clone() },
-            false => self.begin_upload(new).await?,
-        };
+        let upload = self.begin_upload(new).await?;
         let mut pending = Pending { room: self.clone(), upload: upload.clone(), over: false };
-        let outcome = match self.store(&upload, new, content, !small).await {
-            Ok(stored) if small => self.record_small(&upload, new, stored).await,
-            Ok(stored) => self.finish_upload(&upload, new, stored).await.map_err(Denial::from),
-            Err(error) => Err(error.into()),
+        let outcome = match self.store(&upload, new, content).await {
+            Ok(stored) => self.finish_upload(&upload, new, stored).await,
+            Err(error) => Err(error),
         };
         if outcome.is_err() {
             self.abandon(&upload).await;
         }
         pending.over = true;
-        outcome
+        Ok(outcome?)
     }
 
     /// Takes the name.
     async fn begin_upload(&self, new: &NewObject) -> Verdict<Upload> {
-        let mut tx = self.inner.catalog.begin("replication.begin_upload").await?;
-        let (object, before) = self.admit(&mut tx, RecordId::fresh(), new).await?;
-        put_record(&mut tx, before.as_ref(), &object).await?;
-        let upload = Upload { id: object.id, bucket: object.bucket, name: object.name };
-        let until = tx.now().plus(HELD_FOR);
-        uploads::insert(&mut tx, &upload, &self.inner.holder, until).await?;
-        tx.commit().await?;
-        Ok(upload)
-    }
-
-    /// The record that an object may be given now, in the state UPLOAD, and the one in whose place it comes.
-    async fn admit(&self, tx: &mut Tx, id: RecordId, new: &NewObject) -> Verdict<(Object, Option<Object>)> {
         let NewObject { client, bucket, name, stated, .. } = new;
-        let held = buckets::find_for_share(tx, bucket).await?;
+        let mut tx = self.inner.catalog.begin("replication.begin_upload").await?;
+        let held = buckets::find_for_share(&mut tx, bucket).await?;
         held.filter(|held| held.status == Status::Ready).ok_or_else(|| absent(bucket))?;
-        let rights = ownerships::find(tx, client, bucket).await?.unwrap_or(Rights::NONE);
+        let rights = ownerships::find(&mut tx, client, bucket).await?.unwrap_or(Rights::NONE);
         if !rights.include(Rights::WRITE) {
             return Err(Error::forbidden(format!("the client {client} may not write in the bucket {bucket}")).into());
         }
-        let before = objects::find_for_update(tx, bucket, name).await?;
+        let before = objects::find_for_update(&mut tx, bucket, name).await?;
         let status = before.as_ref().map_or(Status::Unknown, |before| before.status);
         if status == Status::Upload {
             return Err(Denial::occupied(format!("the object {name} is being uploaded already")));
@@ -104,7 +77,7 @@ impl Replication {
         })?;
         let event_at = next_event(tx.now(), before.as_ref().map(|before| before.event_at));
         let object = Object {
-            id,
+            id: RecordId::fresh(),
             bucket: bucket.clone(),
             name: name.clone(),
             status,
@@ -120,23 +93,19 @@ impl Replication {
                 _ => before.buried_at,
             }),
         };
-        Ok((object, before))
-    }
-
-    /// Records an object whose bytes are durable already, and tells the other sites.
-    async fn record_small(&self, upload: &Upload, new: &NewObject, stored: Stored) -> Verdict<Object> {
-        let mut tx = self.inner.catalog.begin("replication.record_small").await?;
-        let (object, before) = self.admit(&mut tx, upload.id.clone(), new).await?;
-        let object = stored_as(object, stored)?;
-        put_record(&mut tx, before.as_ref(), &object).await?;
-        self.announce_upload(&mut tx, &object, new).await?;
+        match &before {
+            Some(before) => objects::replace(&mut tx, (&before.id, before.status), &object).await?,
+            None => objects::insert(&mut tx, &object).await?,
+        }
+        let upload = Upload { id: object.id, bucket: object.bucket, name: object.name };
+        let until = tx.now().plus(HELD_FOR);
+        uploads::insert(&mut tx, &upload, &self.inner.holder, until).await?;
         tx.commit().await?;
-        self.inner.bells.outbox.ring();
-        Ok(object)
+        Ok(upload)
     }
 
-    /// Brings the content to the store, and compares it with what was stated. What is named is held meanwhile.
-    async fn store(&self, upload: &Upload, new: &NewObject, content: ByteStream, named: bool) -> Result<Stored> {
+    /// Brings the content to the store, and compares it with what was stated.
+    async fn store(&self, upload: &Upload, new: &NewObject, content: ByteStream) -> Result<Stored> {
         let limit = new.stated.size_bytes;
         let content = match limit {
             Some(limit) => at_most(content, limit),
@@ -147,7 +116,7 @@ impl Replication {
         let stored = loop {
             tokio::select! {
                 stored = &mut storing => break stored?,
-                () = sleep(RENEW_EVERY), if named => self.renew(upload).await?,
+                () = sleep(RENEW_EVERY) => self.renew(upload).await?,
             }
         };
         if let Some(size) = limit.filter(|size| *size != stored.size_bytes) {
@@ -190,18 +159,22 @@ impl Replication {
         let before = before.filter(|before| before.id == upload.id && before.status == Status::Upload);
         let before = before.ok_or_else(|| Error::conflict("the name was taken by another change meanwhile"))?;
         let event_at = next_event(tx.now(), Some(before.event_at));
-        let object = stored_as(Object { created_at: event_at, event_at, ..before }, stored)?;
+        let object = Object {
+            status: before.status.on(Change::Store)?,
+            created_at: event_at,
+            event_at,
+            size_bytes: stored.size_bytes,
+            sha256: Some(stored.sha256),
+            buried_at: None,
+            ..before
+        };
         objects::replace(&mut tx, (&upload.id, Status::Upload), &object).await?;
         uploads::delete(&mut tx, &upload.id).await?;
-        self.announce_upload(&mut tx, &object, new).await?;
+        let order = self.about_object(&object, &new.client, Action::Create, &new.op_id);
+        outbox::announce(&mut tx, &self.inner.site, &order).await?;
         tx.commit().await?;
         self.inner.bells.outbox.ring();
         Ok(object)
-    }
-
-    async fn announce_upload(&self, tx: &mut Tx, object: &Object, new: &NewObject) -> Result<()> {
-        let order = self.about_object(object, &new.client, Action::Create, &new.op_id);
-        outbox::announce(tx, &self.inner.site, &order).await
     }
 
     /// Ends an upload that failed. If even that fails, the sweeper does it once nobody holds it any more.
@@ -259,51 +232,6 @@ impl Drop for Pending {
             let (room, upload) = (self.room.clone(), self.upload.clone());
             self.room.inner.aftermath.spawn(async move { room.abandon(&upload).await });
         }
-    }
-}
-
-/// Reads a content that is small, there at once and what was stated; says whether it is that. Whatever it is, all of it
-/// is given back.
-async fn gather(stated: &Stated, mut content: ByteStream) -> (ByteStream, bool) {
-    let (mut pieces, mut whole, until) = (Vec::new(), false, Instant::now() + AT_ONCE);
-    let mut bytes = Vec::new();
-    while !whole && bytes.len() <= SMALL_BYTES {
-        match timeout_at(until, content.next()).await {
-            Ok(Some(Ok(piece))) => {
-                bytes.extend_from_slice(&piece);
-                pieces.push(Ok(piece));
-            }
-            Ok(Some(Err(error))) => {
-                pieces.push(Err(error));
-                break;
-            }
-            Ok(None) => whole = true,
-            Err(_elapsed) => break,
-        }
-    }
-    // Anything else fails the ordinary way, which leaves a record of it.
-    let small = whole
-        && stated.size_bytes.is_none_or(|size| size == bytes.len() as u64)
-        && stated.sha256.as_ref().is_none_or(|hash| *hash == hex::encode(Sha256::digest(&bytes)));
-    let rest = if whole { stream::empty().boxed() } else { content };
-    (stream::iter(pieces).chain(rest).boxed(), small)
-}
-
-/// An upload whose bytes are durable.
-fn stored_as(upload: Object, stored: Stored) -> Result<Object> {
-    Ok(Object {
-        status: upload.status.on(Change::Store)?,
-        size_bytes: stored.size_bytes,
-        sha256: Some(stored.sha256),
-        buried_at: None,
-        ..upload
-    })
-}
-
-async fn put_record(tx: &mut Tx, before: Option<&Object>, object: &Object) -> Result<()> {
-    match before {
-        Some(before) => objects::replace(tx, (&before.id, before.status), object).await,
-        None => objects::insert(tx, object).await,
     }
 }
 

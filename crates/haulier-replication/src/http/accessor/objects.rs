@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use axum::http::header::{CONTENT_LENGTH, EXPECT};
+use axum::http::header::CONTENT_LENGTH;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use haulier_base::{Error, Result};
@@ -18,7 +18,7 @@ use crate::model::ObjectName;
 use crate::service::Replication;
 use crate::service::objects::{Own, no_object};
 use crate::service::read_through::Elsewhere;
-use crate::service::upload::{NewObject, SMALL_BYTES};
+use crate::service::upload::NewObject;
 
 #[utoipa::path(
     post, path = "/cloudclonestore/{bucketName}/{*objectName}", tag = "accessor", operation_id = "create_object",
@@ -59,24 +59,17 @@ async fn take(room: &Replication, parts: &Parts, incoming: &Incoming) -> Result<
     let client = client(parts)?;
     let (bucket, name) = path::object(parts, MOUNT)?;
     let (stated, coding) = (read_stated(&parts.headers)?, coding(&parts.headers)?);
-    let length = length_of(parts);
-    agree(&stated, length.filter(|_| coding == Coding::Identity))?;
-    // Whoever waits for leave to send is refused before.
-    let at_once = length.is_some_and(|length| length <= SMALL_BYTES as u64) && !parts.headers.contains_key(EXPECT);
-    let new = NewObject { client, bucket, name, stated, op_id: op_id_of(parts), at_once };
+    agree(parts, &stated, coding)?;
+    let new = NewObject { client, bucket, name, stated, op_id: op_id_of(parts) };
     let object = room.create_object(&new, incoming.content(coding)).await?;
     Ok((StatusCode::CREATED, Json(AccessorObject::new(object, &room.inner.site))).into_response())
 }
 
-/// How long the body is, if that was said.
-fn length_of(parts: &Parts) -> Option<u64> {
-    parts.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
 /// Refuses at once a content whose two lengths differ.
-fn agree(stated: &Stated, length: Option<u64>) -> Result<()> {
+fn agree(parts: &Parts, stated: &Stated, coding: Coding) -> Result<()> {
+    let length = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     match (stated.size_bytes, length) {
-        (Some(size), Some(length)) if size != length => {
+        (Some(size), Some(length)) if coding == Coding::Identity && size != length => {
             Err(Error::invalid(format!("the content has {length} bytes, not the {size} that were announced")))
         }
         _ => Ok(()),
