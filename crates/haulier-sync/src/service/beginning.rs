@@ -1,10 +1,12 @@
 //! What a configuration says of sync becomes what is, at each start of a node (§3.4 7, §4.6 39, §6).
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use haulier_base::{Error, ErrorKind, Result};
+use haulier_base::{Backoff, Error, ErrorKind, Result};
 use haulier_catalog::{Tx, queue};
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 use super::ruling::{judge_all, later, lists};
 use super::{Syncs, place_of};
@@ -16,6 +18,9 @@ use crate::setup::{NewEntry, Setup};
 use crate::store::entries::{self, Entry, Wanted};
 use crate::store::rules;
 use crate::tasks::{ATTEND, prune_task};
+
+/// Between two tries of a start that met others at work.
+const AGAIN: Backoff = Backoff { first: Duration::from_millis(100), cap: Duration::from_secs(1), attempts: 5 };
 
 impl Syncs {
     /// Makes the catalogue's entries and rules those of a configuration, and starts all entries.
@@ -36,8 +41,22 @@ impl Syncs {
         for entry in &setup.entries {
             sealed.insert(entry.name.clone(), self.sealed(entry).await?);
         }
+        let mut failed = 0;
+        loop {
+            let begun = self.begin_once(&setup, &sealed).await;
+            let Err(error) = begun else { return Ok(()) };
+            failed += 1;
+            // Whoever was at these entries or their tasks at the same moment is done in a moment.
+            let Some(wait) = AGAIN.wait(failed, 0.0).filter(|_| error.is_temporary()) else { return Err(error) };
+            tracing::debug!(error.chain = ?error, "what the configuration says of sync is begun again: {error}");
+            sleep(wait).await;
+        }
+    }
+
+    async fn begin_once(&self, setup: &Setup, sealed: &BTreeMap<EntryName, Value>) -> Result<()> {
+        let inner = &self.inner;
         let mut tx = inner.catalog.begin("sync.begin").await?;
-        let mut changed = self.forget_unconfigured(&mut tx, &setup).await?;
+        let mut changed = self.forget_unconfigured(&mut tx, setup).await?;
         for (position, entry) in (0..).zip(&setup.entries) {
             changed |= define(&mut tx, position, entry, &sealed[&entry.name], true).await?;
         }
@@ -47,7 +66,7 @@ impl Syncs {
                 self.begin_again(&mut tx, &entry).await?;
             }
         }
-        begin_rules(&mut tx, setup.rules, changed).await?;
+        begin_rules(&mut tx, setup.rules.clone(), changed).await?;
         // Its task gives way to its successor when it ends, also when it is another node's, or a dead one's.
         if queue::find_by_subject(&mut tx, crate::tasks::PRUNE).await?.is_empty() {
             let prune = prune_task(tx.now());
